@@ -1,0 +1,90 @@
+"""The cluster of the current kubeconfig context, used only when CCL_CLUSTER=existing asks for it; never taken down."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hack.cluster import build, cache
+from hack.cluster.provider import Cluster
+from hack.run import Failure, run
+
+
+@dataclass(frozen=True)
+class Existing:
+    """Somebody else's cluster."""
+
+    yes: bool
+
+    def up(self) -> Cluster:
+        """Ask, then hand out the current context. Raises Failure when it is refused or does not answer."""
+        kubectl = build.kubectl_alone()
+        context = run([kubectl, "config", "current-context"], doing="reading the current kubeconfig context").strip()
+        if not self.yes and not _agreed(context):
+            raise Failure(f"the context {context} was not confirmed", fix="answer y, or use --yes")
+        # A flattened copy of this one context: later changes of ~/.kube/config cannot send us elsewhere.
+        kubeconfig = cache.folder() / "kubeconfig"
+        text = run([kubectl, "config", "view", "--minify", "--flatten", "--raw"])
+        kubeconfig.touch(mode=0o600)
+        kubeconfig.write_text(text)
+        run([kubectl, "--kubeconfig", kubeconfig, "get", "--raw", "/readyz"], timeout=30, doing=f"asking {context}")
+        return _cluster(kubeconfig)
+
+    def down(self) -> None:
+        """Nothing: a cluster that we did not make is not ours to remove."""
+        print("  - CCL_CLUSTER=existing: the cluster is left as it is", flush=True)
+
+    def current(self) -> Cluster | None:
+        """The cluster that an earlier `up` confirmed, when it answers."""
+        kubeconfig = cache.folder() / "kubeconfig"
+        if not kubeconfig.exists():
+            return None
+        answer = subprocess.run(
+            [build.kubectl_alone(), "--kubeconfig", kubeconfig, "get", "--raw", "/readyz"],
+            capture_output=True,
+            check=False,
+        )
+        return None if answer.returncode else _cluster(kubeconfig)
+
+    def loaded(self, references: Sequence[str]) -> frozenset[str]:
+        """What its nodes say they have; a node lists only its largest images, so an absent one may be there."""
+        listing = run(
+            [build.kubectl_alone(), "--kubeconfig", cache.folder() / "kubeconfig", "get", "nodes", "-o", "json"]
+        )
+        there = {
+            name
+            for node in json.loads(listing)["items"]
+            for image in node["status"].get("images", [])
+            for name in image["names"]
+        }
+        return frozenset(there.intersection(references))
+
+    def load(self, archives: Sequence[Path]) -> None:
+        """Refused: nodes that are not ours take images from a registry only."""
+        raise Failure(
+            f"{len(archives)} images cannot be copied into a cluster that is not ours",
+            fix="set CCL_REGISTRY to a registry that its nodes can pull from",
+        )
+
+
+def _cluster(kubeconfig: Path) -> Cluster:
+    return Cluster(
+        provider="existing",
+        kubeconfig=kubeconfig,
+        kubectl=build.kubectl_alone(),
+        helm=Path(shutil.which("helm") or build.helm_binary()),
+        audit_log=None,
+        enforces_network_policy=False,
+    )
+
+
+def _agreed(context: str) -> bool:
+    if not sys.stdin.isatty():
+        return False
+    place = os.environ.get("KUBECONFIG", "~/.kube/config")
+    answer = input(f"Install into the existing cluster of context {context!r} ({place})? [y/N] ")
+    return answer.strip().lower() == "y"

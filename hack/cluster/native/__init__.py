@@ -1,0 +1,5 @@
+"""One kubeadm node on this machine without Docker, in namespaces of its own (Linux and root)."""
+
+from hack.cluster.native.node import Native
+
+__all__ = ["Native"]

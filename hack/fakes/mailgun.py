@@ -1,0 +1,229 @@
+"""A Mailgun account in memory: the messages API, signed event webhooks, an outbox to read, and faults.
+
+Source: Mailgun documentation, "Messages" (POST /v3/{domain}/messages, HTTP basic auth with user ``api``).
+Fault kinds: ``status`` (refuse with that status), ``timeout`` (never answer, nothing accepted), ``accept_then_timeout``
+and ``accept_then_status`` (the mail goes out, the caller is not told), ``bounce`` (the next mail fails permanently),
+``webhook_duplicate``, ``webhook_delay``, ``webhook_drop``.
+Absent: batch sending with recipient variables, stored templates, attachments, the events API.
+"""
+
+import contextlib
+import secrets
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import getaddresses
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from multidict import MultiDictProxy
+
+from hack.fakes.faults import Fault, Faults, fault_routes
+from hack.fakes.outbox import Mail, list_page, mail_page
+from hack.fakes.server import serving
+from hack.fakes.webhooks import Attempt, WebhookSender
+
+KINDS = frozenset(
+    {
+        "status",
+        "timeout",
+        "accept_then_timeout",
+        "accept_then_status",
+        "bounce",
+        "webhook_duplicate",
+        "webhook_delay",
+        "webhook_drop",
+    }
+)
+#: Mailgun waits 10, 10, 15, 30 minutes and then hours; a development stack cannot wait for that.
+RETRY_DELAYS: tuple[float, ...] = (0.5, 1, 2, 5, 10, 30)
+BODIES = ("text", "html", "amp-html", "template")
+
+
+@dataclass
+class FakeMailgun:
+    """The account. ``mails`` oldest first; ``webhooks.target`` may be set after the start; ``url`` is the base URL."""
+
+    api_key: str
+    faults: Faults
+    webhooks: WebhookSender
+    now: Callable[[], float]
+    events: Sequence[str] = ("delivered",)
+    mails: list[Mail] = field(default_factory=list)
+    #: Requests to the messages API, refused ones included.
+    requests: int = 0
+    url: str = ""
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """Webhook deliveries tried so far, oldest first."""
+        return self.webhooks.attempts
+
+    def fault(self, kind: str, **options: Any) -> None:
+        """Queue a fault; the options are those of ``faults.Fault``."""
+        self.faults.add(Fault(kind=kind, **options))
+
+    def send_event(self, mail: Mail, event: str, **extra: Any) -> str:
+        """Make an event of ``mail`` (delivered, failed, complained, opened, clicked, unsubscribed …) and deliver it
+        to the webhook target in the background; the event's id. ``failed`` is permanent unless ``severity`` says else.
+        """
+        data = {
+            "event": event,
+            "id": secrets.token_urlsafe(16),
+            "timestamp": self.now(),
+            "log-level": "error" if event == "failed" else "info",
+            "recipient": mail.to,
+            "recipient-domain": mail.to.rpartition("@")[2],
+            "message": {
+                "headers": {"message-id": mail.id, "to": mail.to, "from": mail.sender, "subject": mail.subject},
+                "attachments": [],
+                "size": len(mail.text) + len(mail.html),
+            },
+            "tags": list(mail.tags),
+            "user-variables": dict(mail.variables),
+        }
+        if event == "failed":
+            data |= {"severity": "permanent", "reason": "bounce", "delivery-status": {"code": 550, "message": ""}}
+        self.webhooks.send(data | extra)
+        return str(data["id"])
+
+
+def build_app(fake: FakeMailgun) -> web.Application:
+    """The application around one account."""
+
+    async def post_message(request: web.Request) -> web.StreamResponse:
+        return await _post_message(fake, request)
+
+    async def outbox(request: web.Request) -> web.Response:
+        if request.path.endswith(".json") or "application/json" in request.headers.get("Accept", ""):
+            return web.json_response([mail.document() for mail in fake.mails])
+        return web.Response(text=list_page(fake.mails), content_type="text/html")
+
+    async def one_mail(request: web.Request) -> web.Response:
+        for mail in fake.mails:
+            if mail.id == request.match_info["id"]:
+                return web.Response(text=mail_page(mail), content_type="text/html")
+        raise web.HTTPNotFound
+
+    async def forget(_: web.Request) -> web.Response:
+        fake.mails.clear()
+        return web.Response(status=204)
+
+    async def home(_: web.Request) -> web.Response:
+        raise web.HTTPFound("/outbox")
+
+    async def live(_: web.Request) -> web.Response:
+        return web.Response(text="ok")
+
+    async def close(_: web.Application) -> None:
+        fake.faults.closing.set()
+
+    app = web.Application(client_max_size=25 * 2**20)
+    app.add_routes(
+        [
+            web.post("/v3/{domain}/messages", post_message),
+            web.get("/outbox", outbox),
+            web.get("/outbox.json", outbox),
+            web.get("/outbox/{id}", one_mail),
+            web.delete("/outbox", forget),
+            web.get("/", home),
+            web.get("/live", live),
+            *fault_routes(lambda: fake.faults),
+        ]
+    )
+    app.on_shutdown.append(close)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def start_mailgun(
+    *,
+    api_key: str,
+    signing_key: str,
+    webhook_url: str | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    events: Sequence[str] = ("delivered",),
+    retry_delays: Sequence[float] = RETRY_DELAYS,
+    now: Callable[[], float] = time.time,
+) -> AsyncIterator[FakeMailgun]:
+    """Run the fake until the block ends. ``events`` are sent for each accepted mail; ``now`` in epoch seconds."""
+    faults = Faults(KINDS)
+    sender = WebhookSender(signing_key, webhook_url, faults, now, retry_delays)
+    fake = FakeMailgun(api_key, faults, sender, now, events)
+    async with serving(build_app(fake), host=host, port=port) as url:
+        fake.url = url
+        try:
+            yield fake
+        finally:
+            faults.closing.set()
+            await sender.close()
+
+
+async def _post_message(fake: FakeMailgun, request: web.Request) -> web.StreamResponse:
+    fake.requests += 1
+    if not _authorised(request, fake.api_key):
+        return web.Response(status=401, text="Forbidden")
+    if fault := fake.faults.take("status", "timeout"):
+        if fault.kind == "timeout":
+            await fake.faults.wait(fault.seconds)
+        return _refusal(fault)
+    form = await request.post()
+    if problem := _missing(form):
+        return web.json_response({"message": problem}, status=400)
+    message_id = f"{uuid.uuid4()}@{request.match_info['domain']}"
+    _accept(fake, form, message_id, request.match_info["domain"])
+    if fault := fake.faults.take("accept_then_timeout", "accept_then_status"):
+        if fault.kind == "accept_then_timeout":
+            await fake.faults.wait(fault.seconds)
+        return _refusal(fault)
+    return web.json_response({"id": f"<{message_id}>", "message": "Queued. Thank you."})
+
+
+def _authorised(request: web.Request, api_key: str) -> bool:
+    wanted = aiohttp.encode_basic_auth("api", api_key)
+    return secrets.compare_digest(request.headers.get("Authorization", "").encode(), wanted.encode())
+
+
+def _refusal(fault: Fault) -> web.Response:
+    headers = {"Retry-After": str(fault.retry_after)} if fault.retry_after is not None else {}
+    message = "Too many requests" if fault.status == 429 else "Internal Server Error"
+    return web.json_response({"message": message}, status=fault.status, headers=headers)
+
+
+def _missing(form: Mapping[str, Any]) -> str | None:
+    for name in ("from", "to"):
+        if not form.get(name):
+            return f"{name} parameter is missing"
+    if not any(address for _, address in getaddresses([str(form["to"])])):
+        return "'to' parameter is not a valid address. please check documentation"
+    if not any(form.get(name) for name in BODIES):
+        return "Need at least one of 'text', 'html', 'amp-html' or 'template' parameters specified"
+    return None
+
+
+def _accept(fake: FakeMailgun, form: MultiDictProxy[Any], message_id: str, domain: str) -> None:
+    def prefixed(prefix: str) -> dict[str, str]:
+        return {key.removeprefix(prefix): str(value) for key, value in form.items() if key.startswith(prefix)}
+
+    bounce = fake.faults.take("bounce")
+    for _, address in getaddresses([str(to) for to in form.getall("to")]):
+        mail = Mail(
+            id=message_id,
+            received_at=datetime.fromtimestamp(fake.now(), UTC).isoformat(timespec="milliseconds"),
+            domain=domain,
+            sender=str(form["from"]),
+            to=address,
+            subject=str(form.get("subject", "")),
+            text=str(form.get("text", "")),
+            html=str(form.get("html", "")),
+            headers=prefixed("h:"),
+            variables=prefixed("v:"),
+            tags=tuple(str(tag) for tag in form.getall("o:tag", [])),
+        )
+        fake.mails.append(mail)
+        for event in ("failed",) if bounce else fake.events:
+            fake.send_event(mail, event)

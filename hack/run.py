@@ -1,0 +1,156 @@
+"""Runs outside programs for everything under hack/: one-line errors, visible progress, Debian packages.
+
+Knows nothing of clusters or images; those packages say what to run.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+#: A command line that is put together from words and paths.
+Command = list[str | Path]
+#: How much of a failed program's output is worth showing.
+TAIL_LINES: Final = 15
+#: Seconds between two signs of life of a long step.
+TICK: Final = 15.0
+
+
+class Failure(Exception):
+    """Something that the person at the keyboard has to know: what happened, and the fix where there is one."""
+
+    def __init__(self, message: str, *, fix: str | None = None) -> None:
+        super().__init__(message)
+        self.message, self.fix = message, fix
+
+    def __str__(self) -> str:
+        return f"{self.message}; fix: {self.fix}" if self.fix else self.message
+
+
+def main_with_errors(main: Callable[[], int]) -> None:
+    """Run ``main`` and exit with its code; a Failure becomes one line on stderr and code 1, Ctrl-C code 130."""
+    try:
+        code = main()
+    except Failure as failure:
+        print(f"ccl: {failure}", file=sys.stderr)
+        code = 1
+    except KeyboardInterrupt:
+        print("ccl: interrupted", file=sys.stderr)
+        code = 130
+    sys.exit(code)
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    stdin: str | None = None,
+    log: Path | None = None,
+    timeout: float | None = None,
+    doing: str | None = None,
+) -> str:
+    """Run a program to its end and return its standard output.
+
+    ``env`` is added to the current environment; with ``log`` both streams are appended there instead of returned;
+    ``timeout`` is in seconds. Raises Failure, naming ``doing`` (else the program) and the end of the output, when it
+    cannot be started, ends with another code than 0, or takes longer than ``timeout``.
+    """
+    words = [str(word) for word in command]
+    what = doing or " ".join(words[:4])
+    target = log.open("ab") if log else None
+    try:
+        done = subprocess.run(
+            words,
+            cwd=cwd,
+            env=os.environ | env if env else None,
+            input=stdin.encode() if stdin is not None else None,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            stdout=target or subprocess.PIPE,
+            stderr=subprocess.STDOUT if target else subprocess.PIPE,
+            check=False,
+            timeout=timeout,
+        )
+    except FileNotFoundError as error:
+        raise Failure(f"{what}: {error.filename} is not installed") from error
+    except subprocess.TimeoutExpired as error:
+        raise Failure(f"{what}: no end after {timeout:.0f} s{_see(log)}") from error
+    finally:
+        if target:
+            target.close()
+    if done.returncode:
+        text = log.read_text(errors="replace") if log else (done.stderr or done.stdout).decode(errors="replace")
+        raise Failure(f"{what} failed with code {done.returncode}{_see(log)}:\n{tail(text)}")
+    return "" if log else done.stdout.decode(errors="replace")
+
+
+def _see(log: Path | None) -> str:
+    return f" (whole output in {log})" if log else ""
+
+
+def tail(text: str, lines: int = TAIL_LINES) -> str:
+    """The last lines of a program's output, indented."""
+    return "\n".join(f"  | {line}" for line in text.rstrip().splitlines()[-lines:])
+
+
+@contextmanager
+def progress(title: str, *, usually: str | None = None) -> Iterator[None]:
+    """Print the title of a step, a sign of life every 15 s while it lasts, and the seconds that it took."""
+    started, over = time.monotonic(), threading.Event()
+
+    def tick() -> None:
+        while not over.wait(TICK):
+            print(f"    {title}: {time.monotonic() - started:.0f} s so far", flush=True)
+
+    ticker = threading.Thread(target=tick, daemon=True)
+    print(f"  - {title}{f' (usually {usually})' if usually else ''}", flush=True)
+    ticker.start()
+    try:
+        yield
+    finally:
+        over.set()
+        ticker.join()
+    if (took := time.monotonic() - started) >= 2:
+        print(f"    {title}: done in {took:.0f} s", flush=True)
+
+
+def wait_until(condition: Callable[[], bool], *, timeout: float, what: str, every: float = 0.1) -> None:
+    """Poll until ``condition()`` holds. Raises Failure after ``timeout`` seconds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise Failure(f"{what}: not after {timeout:.0f} s")
+        time.sleep(every)
+
+
+def installed(package: str) -> bool:
+    """Whether dpkg has the Debian package, completely."""
+    done = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${db:Status-Status}", package], capture_output=True, text=True, check=False
+    )
+    return done.returncode == 0 and done.stdout.strip() == "installed"
+
+
+def ensure_packages(packages: Sequence[str]) -> None:
+    """Install the Debian packages that are missing; quick when none is. Raises Failure without apt or without root."""
+    if shutil.which("dpkg-query") is None:
+        raise Failure(
+            f"{', '.join(packages)} needed, and this is not a Debian", fix="install them by hand, or use Docker"
+        )
+    missing = [package for package in packages if not installed(package)]
+    if not missing:
+        return
+    command = f"apt-get install -y --no-install-recommends {' '.join(missing)}"
+    if os.geteuid() != 0:
+        raise Failure(f"Debian packages are missing: {', '.join(missing)}", fix=f"sudo {command}")
+    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+    with progress(f"installing Debian packages: {', '.join(missing)}"):
+        run(["apt-get", "update", "-qq"], env=quiet, doing="apt-get update")
+        # RUNLEVEL=1 keeps a package's own service (redis-server) from being started: ours run under our own care.
+        run(command.split(), env=quiet | {"RUNLEVEL": "1"}, doing="apt-get install")

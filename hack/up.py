@@ -1,0 +1,72 @@
+"""`make up`: from an empty machine to a promoted CclDeployment that wins a lead back."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from hack.cluster import up
+from hack.demo.install import IMAGES, Kubectl, install_demo, install_operator, run_in_cluster, wait_promoted
+from hack.images import build_and_load
+from hack.run import main_with_errors
+
+NAMESPACE, NAME = "loans", "ccl"
+
+
+def say(line: str) -> None:
+    """One line of progress."""
+    print(f"  {line}", flush=True)
+
+
+@contextmanager
+def step(title: str) -> Iterator[None]:
+    """Name a long step, and the seconds it took."""
+    started = time.monotonic()
+    print(f"==> {title}", flush=True)
+    yield
+    print(f"    {title}: {time.monotonic() - started:.0f} s", flush=True)
+
+
+def main() -> int:
+    """Entry point."""
+    with step("cluster"):
+        cluster = up()
+    kubectl = Kubectl(cluster)
+    with step("images"):
+        images = build_and_load(cluster, IMAGES)
+    with step("operator"):
+        install_operator(cluster, images)
+    with step(f"CclDeployment {NAMESPACE}/{NAME}"):
+        install_demo(kubectl, images, namespace=NAMESPACE, name=NAME)
+        ccl = wait_promoted(kubectl, namespace=NAMESPACE, name=NAME, say=say)
+    with step("a lead is won back"):
+        run = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+        command = ["python", "-m", "hack.demo.story", "--run", run]
+        print(run_in_cluster(kubectl, images, namespace=NAMESPACE, job=f"story-{run}", command=command, name=NAME))
+    summary(cluster.kubeconfig, cluster.kubectl, ccl)
+    return 0
+
+
+def summary(kubeconfig: os.PathLike[str], kubectl: os.PathLike[str], ccl: dict[str, dict[str, dict[str, str]]]) -> None:
+    """What there is now, and what to try next."""
+    stable = ccl["status"]["stable"]
+    print(f"""
+CclDeployment  {NAMESPACE}/{NAME}   {ccl["status"]["phase"]}
+revision       {stable["revision"]}  {stable["image"]}
+endpoint       {ccl["status"]["endpoint"]} (inside the cluster)
+
+Try next:
+  export KUBECONFIG={kubeconfig} PATH={os.path.dirname(kubectl)}:$PATH
+  kubectl get ccl -n {NAMESPACE}
+  kubectl describe ccl {NAME} -n {NAMESPACE}
+  kubectl port-forward -n {NAMESPACE} svc/{NAME} 8080:80 &
+  curl -s localhost:8080/health
+  .venv/bin/python -m hack.chat --url http://localhost:8080
+  kubectl port-forward -n {NAMESPACE} svc/fake-mailgun 8081:80 &    # then open http://localhost:8081/outbox
+  make down
+""")
+
+
+if __name__ == "__main__":
+    main_with_errors(main)

@@ -1,0 +1,1 @@
+"""The operator: a pure core (``plan``, ``rollout``, ``manifests``) in a thin shell (``runtime``, ``cli``)."""

@@ -1,0 +1,137 @@
+"""Rules that join several fields, each written once: as CEL for the CRD, and as a check inside the reconcile, because
+an older CRD may still be installed.
+
+A transition rule compares with the object before the change; only the API server sees both, so it has no check here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from ccl_operator import names
+from ccl_operator.api.v1alpha1 import KeySource, Spec
+from ccl_operator.environment import RENDERED
+
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """``cel`` is put on the schema at ``path`` (property names from the root); ``message`` is the same in both places.
+
+    ``holds(name, spec)``: None for a transition rule.
+    """
+
+    path: Path
+    cel: str
+    message: str
+    holds: Callable[[str, Spec], bool] | None
+
+
+def _key_rule(field: str, pick: Callable[[Spec], KeySource]) -> Rule:
+    return Rule(
+        path=("spec", "secrets", field),
+        cel="(has(self.generate) && self.generate) != has(self.secretKeyRef)",
+        message=f"secrets.{field} needs exactly one of generate: true and secretKeyRef",
+        holds=lambda _, spec: bool(pick(spec).generate) != (pick(spec).secret_key_ref is not None),
+    )
+
+
+def _production(cel: str, message: str, holds: Callable[[Spec], bool]) -> Rule:
+    return Rule(
+        path=("spec",),
+        cel=f"self.environment != 'production' || ({cel})",
+        message=f"environment production {message}",
+        holds=lambda _, spec: spec.environment != "production" or holds(spec),
+    )
+
+
+def _extra_env_rule(component: str, pick: Callable[[Spec], frozenset[str]]) -> Rule:
+    reserved = ", ".join(f"'{name}'" for name in sorted(RENDERED))
+    return Rule(
+        path=("spec", component),
+        cel=f"!has(self.extraEnv) || self.extraEnv.all(v, !(v.name in [{reserved}]))",
+        message=f"{component}.extraEnv must not set a variable that the operator sets itself",
+        holds=lambda _, spec: not pick(spec) & RENDERED,
+    )
+
+
+def _immutable(cel: str, message: str) -> Rule:
+    return Rule(path=("spec",), cel=cel, message=message, holds=None)
+
+
+RULES: Final[tuple[Rule, ...]] = (
+    Rule(
+        path=(),
+        cel=f"self.metadata.name.matches('{names.NAME_PATTERN}') && size(self.metadata.name) <= {names.MAX_NAME}",
+        message=f"metadata.name must match {names.NAME_PATTERN} and have at most {names.MAX_NAME} characters",
+        holds=lambda name, _: names.valid_instance(name),
+    ),
+    _production(
+        "has(self.http.corsOrigins) && size(self.http.corsOrigins) > 0",
+        "requires http.corsOrigins",
+        lambda spec: bool(spec.http.cors_origins),
+    ),
+    _production(
+        "!has(self.http.corsOrigins) || self.http.corsOrigins.all(o, o != '*')",
+        "takes exact origins only; http.corsOrigins must not hold *",
+        lambda spec: "*" not in spec.http.cors_origins,
+    ),
+    _production("has(self.secrets.mailgun)", "requires secrets.mailgun", lambda spec: spec.secrets.mailgun is not None),
+    _production("has(self.secrets.openai)", "requires secrets.openai", lambda spec: spec.secrets.openai is not None),
+    _key_rule("internalApiKey", lambda spec: spec.secrets.internal_api_key),
+    _key_rule("jwt", lambda spec: spec.secrets.jwt),
+    _key_rule("session", lambda spec: spec.secrets.session),
+    Rule(
+        path=("spec", "database"),
+        cel="has(self.urlFrom) != has(self.embedded)",
+        message="database needs exactly one of urlFrom and embedded",
+        holds=lambda _, spec: (spec.database.url_from is None) != (spec.database.embedded is None),
+    ),
+    Rule(
+        path=("spec", "sessions", "redis"),
+        cel="has(self.urlFrom) != has(self.embedded)",
+        message="sessions.redis needs exactly one of urlFrom and embedded",
+        holds=lambda _, spec: (
+            spec.sessions.redis is None
+            or (spec.sessions.redis.url_from is None) != (spec.sessions.redis.embedded is None)
+        ),
+    ),
+    Rule(
+        path=("spec",),
+        cel="self.replicas <= 1 || has(self.sessions.redis)",
+        message="replicas above 1 need sessions.redis",
+        holds=lambda _, spec: spec.replicas <= 1 or spec.sessions.redis is not None,
+    ),
+    Rule(
+        path=("spec", "http", "trustProxy"),
+        cel="has(self.hops) != has(self.cidrs)",
+        message="http.trustProxy needs exactly one of hops and cidrs",
+        holds=lambda _, spec: (
+            spec.http.trust_proxy is None
+            or (spec.http.trust_proxy.hops is None) != (spec.http.trust_proxy.cidrs is None)
+        ),
+    ),
+    _extra_env_rule("web", lambda spec: frozenset(item.name for item in spec.web.extra_env)),
+    _extra_env_rule("jobs", lambda spec: frozenset(item.name for item in spec.jobs.extra_env)),
+    _immutable(
+        "has(self.database.embedded) == has(oldSelf.database.embedded)",
+        "database cannot change between urlFrom and embedded: the data would stay behind",
+    ),
+    _immutable(
+        "!has(self.database.embedded) || !has(oldSelf.database.embedded)"
+        " || (self.database.embedded.version == oldSelf.database.embedded.version"
+        " && self.database.embedded.storage == oldSelf.database.embedded.storage)",
+        "database.embedded cannot change: another major version or size is another volume",
+    ),
+    _immutable(
+        "!has(self.backup) || !has(oldSelf.backup)"
+        " || self.backup.destination.pvc.size == oldSelf.backup.destination.pvc.size",
+        "backup.destination.pvc.size cannot change",
+    ),
+)
+
+
+def violations(name: str, spec: Spec) -> tuple[str, ...]:
+    """Messages of the rules that do not hold, in table order; empty when all do."""
+    return tuple(rule.message for rule in RULES if rule.holds is not None and not rule.holds(name, spec))

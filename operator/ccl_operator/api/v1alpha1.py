@@ -1,0 +1,291 @@
+"""CclDeployment v1alpha1 as frozen models: the shape, the defaults and the words of ``kubectl explain``.
+
+The CRD is generated from here (``api.schema``); rules that join several fields are in ``api.rules``. Field names are
+those of the API (camelCase on the wire).
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from ccl_operator.actions import Manifest
+from ccl_operator.api.values import Bytes, Cpu, Duration
+
+Text = Annotated[str, Field(min_length=1, max_length=512)]
+SecretName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
+SecretKey = Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)]
+Image = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][-a-zA-Z0-9._/:@]*$", max_length=512)]
+Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=512)]
+Host = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
+Origin = Annotated[str, Field(pattern=r"^(\*|https?://[^\s/,]+)$", max_length=300)]
+Cidr = Annotated[str, Field(pattern=r"^[0-9a-fA-F.:]+(/[0-9]{1,3})?$", max_length=50)]
+VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)]
+CheckName = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9]{0,62}$", max_length=63)]
+
+
+class Shape(BaseModel):
+    """A part of the specification. Unknown fields are pruned by the API server, so they are ignored here too."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+
+
+class SecretKeySelector(Shape):
+    """One key of a Secret in the same namespace."""
+
+    name: SecretName = Field(description="Name of the Secret.")
+    key: SecretKey = Field(description="Key inside the Secret.")
+
+
+class SecretSource(Shape):
+    """A value that comes from a Secret."""
+
+    secret_key_ref: SecretKeySelector = Field(description="The Secret and the key that hold the value.")
+
+
+class KeySource(Shape):
+    """A key: made and kept by the operator, or taken from a Secret."""
+
+    generate: bool | None = Field(default=None, description="Let the operator make the key and keep it in <name>-keys.")
+    secret_key_ref: SecretKeySelector | None = Field(default=None, description="Take the key from a Secret instead.")
+
+
+class Mailgun(Shape):
+    """The account that sends mail."""
+
+    secret_ref: SecretName = Field(
+        description="Secret with MAILGUN_API_KEY and, for delivery events, MAILGUN_WEBHOOK_SIGNING_KEY."
+    )
+    domain: Host = Field(description="Sending domain.")
+    base_url: Url | None = Field(default=None, description="Another API address, for the EU region or a test server.")
+
+
+class OpenAi(Shape):
+    """The account that the agents use."""
+
+    secret_ref: SecretName = Field(description="Secret with OPENAI_API_KEY.")
+    base_url: Url | None = Field(default=None, description="Another API address.")
+    model: Text | None = Field(default=None, description="Model name; the service has a default.")
+
+
+GENERATED = KeySource(generate=True)
+
+
+class Secrets(Shape):
+    """Keys and credentials."""
+
+    internal_api_key: KeySource = Field(default=GENERATED, description="Root key of the HTTP API.")
+    jwt: KeySource = Field(default=GENERATED, description="Key that signs tokens.")
+    session: KeySource = Field(default=GENERATED, description="Key that signs sessions.")
+    mailgun: Mailgun | None = Field(default=None, description="Mailgun account; required in production.")
+    openai: OpenAi | None = Field(default=None, description="OpenAI account; required in production.")
+
+
+class TrustProxy(Shape):
+    """Which proxies in front are believed about the client's address."""
+
+    hops: int | None = Field(default=None, ge=1, le=10, description="Number of proxies in front of the service.")
+    cidrs: tuple[Cidr, ...] | None = Field(
+        default=None, min_length=1, max_length=20, description="Networks of the proxies in front of the service."
+    )
+
+
+class RateLimit(Shape):
+    """Requests that one client address may make."""
+
+    window_seconds: int = Field(default=60, ge=1, le=3600, description="Length of the window, in seconds.")
+    max_requests: int = Field(default=100, ge=1, le=1_000_000, description="Requests per window.")
+
+
+class Http(Shape):
+    """How the service is reached."""
+
+    host: Host | None = Field(default=None, description="Public host name; links are made with https://<host>.")
+    cors_origins: tuple[Origin, ...] = Field(
+        default=(), max_length=20, description="Origins whose pages may call the API; required in production."
+    )
+    trust_proxy: TrustProxy | None = Field(default=None, description="Absent: the socket's peer is the client.")
+    rate_limit: RateLimit = Field(default=RateLimit(), description="Limit per client address.")
+
+
+class Quantities(Shape):
+    """Amounts of compute resources."""
+
+    cpu: Cpu | None = Field(default=None, description="CPUs, e.g. 500m.")
+    memory: Bytes | None = Field(default=None, description="Bytes of memory, e.g. 512Mi.")
+
+
+class Resources(Shape):
+    """What a container asks for, and its limits."""
+
+    requests: Quantities = Field(default=Quantities(cpu="100m", memory="256Mi"), description="Reserved amounts.")
+    limits: Quantities = Field(default=Quantities(memory="512Mi"), description="Upper bounds.")
+
+
+class Variable(Shape):
+    """One more environment variable, with a literal value."""
+
+    name: VariableName = Field(description="Name; one that the operator sets itself is refused.")
+    value: str = Field(max_length=4096, description="Value.")
+
+
+class Component(Shape):
+    """Pods of one kind: web or jobs."""
+
+    resources: Resources = Field(default=Resources(), description="Compute resources of each pod.")
+    extra_env: tuple[Variable, ...] = Field(default=(), max_length=50, description="More environment variables.")
+
+
+class Mail(Shape):
+    """The sender that people see."""
+
+    from_: Text | None = Field(default=None, alias="from", description="Sender, e.g. Cathy <cathy@mg.example.com>.")
+    postal_address: Text | None = Field(
+        default=None, description="Postal address in the footer; without it marketing mail is held."
+    )
+    allowlist: tuple[Text, ...] = Field(
+        default=(), max_length=100, description="Outside production: the addresses and @domains that may get mail."
+    )
+
+
+class EmbeddedDatabase(Shape):
+    """One PostgreSQL next to the service, for trials and CI."""
+
+    version: int = Field(ge=14, le=17, description="Major version.")
+    storage: Bytes = Field(description="Size of its volume, e.g. 10Gi.")
+
+
+class Pool(Shape):
+    """Connections that each pod keeps to the database."""
+
+    size: int = Field(default=20, ge=1, le=200, description="Connections per pod.")
+    idle_timeout: Duration = Field(default="30s", description="Idle connections are closed after this time.")
+    connect_timeout: Duration = Field(default="60s", description="Longest time to open a connection.")
+
+
+class Database(Shape):
+    """The PostgreSQL that holds everything: one of your own, or an embedded one."""
+
+    url_from: SecretSource | None = Field(default=None, description="Where the postgresql:// URL is.")
+    embedded: EmbeddedDatabase | None = Field(default=None, description="Let the operator run a PostgreSQL.")
+    pool: Pool = Field(default=Pool(), description="Connection pool of each pod.")
+
+
+class EmbeddedRedis(Shape):
+    """One Redis next to the service; it holds only what can be lost."""
+
+
+class Redis(Shape):
+    """The Redis that web pods share: one of your own, or an embedded one."""
+
+    url_from: SecretSource | None = Field(default=None, description="Where the redis:// URL is.")
+    embedded: EmbeddedRedis | None = Field(default=None, description="Let the operator run a Redis.")
+
+
+class Sessions(Shape):
+    """State that web pods share."""
+
+    redis: Redis | None = Field(default=None, description="Required with more than one replica.")
+
+
+class Migration(Shape):
+    """Database migrations, run before a new version starts."""
+
+    timeout: Duration = Field(default="10m", description="Longest time for the migrations of one version.")
+
+
+class ProductionReadiness(Shape):
+    """The service's own checks, asked of every pod of a new version."""
+
+    treat_as_fail: tuple[CheckName, ...] = Field(
+        default=(), max_length=30, description="Checks whose warning also keeps traffic away."
+    )
+
+
+class Gates(Shape):
+    """What a new version must pass."""
+
+    production_readiness: ProductionReadiness = Field(
+        default=ProductionReadiness(), description="The service's own readiness checks."
+    )
+
+
+class Promotion(Shape):
+    """How a new version takes over."""
+
+    gates: Gates = Field(default=Gates(), description="What a new version must pass.")
+    min_ready: Duration = Field(default="15s", description="How long each new pod must have been ready.")
+    deadline: Duration = Field(default="10m", description="Longest time to start and pass the gates.")
+
+
+class VolumeDestination(Shape):
+    """A volume of its own."""
+
+    size: Bytes = Field(description="Size of the volume, e.g. 20Gi.")
+
+
+class Destination(Shape):
+    """Where backups go."""
+
+    pvc: VolumeDestination = Field(description="A volume next to the service: the same failure domain.")
+
+
+class Retention(Shape):
+    """Which backups are kept."""
+
+    keep_last: int = Field(default=7, ge=1, le=1000, description="The newest so many.")
+
+
+class Backup(Shape):
+    """Backups of the database."""
+
+    schedule: Annotated[str, Field(min_length=9, max_length=100)] = Field(description="Cron expression of five fields.")
+    time_zone: Annotated[str, Field(min_length=1, max_length=64)] = Field(
+        default="Etc/UTC", description="Time zone of the schedule, e.g. America/Chicago."
+    )
+    destination: Destination = Field(description="Where backups go.")
+    retention: Retention = Field(default=Retention(), description="Which backups are kept.")
+    suspend: bool = Field(default=False, description="Make no backups for now.")
+
+
+class Spec(Shape):
+    """What is wanted."""
+
+    image: Image = Field(description="Image of ccl-service.")
+    replicas: int = Field(default=1, ge=1, le=100, description="Web pods.")
+    environment: Literal["development", "staging", "production"] = Field(
+        default="production", description="Kind of environment; production has more rules."
+    )
+    deletion_policy: Literal["Retain"] = Field(default="Retain", description="Data and keys outlive the object.")
+    paused: bool = Field(default=False, description="Stop acting, keep reporting.")
+    http: Http = Field(default=Http(), description="How the service is reached.")
+    web: Component = Field(default=Component(), description="Pods that answer requests.")
+    jobs: Component = Field(default=Component(), description="Pods that do the background work.")
+    secrets: Secrets = Field(default=Secrets(), description="Keys and credentials.")
+    mail: Mail = Field(default=Mail(), description="The sender that people see.")
+    database: Database = Field(description="The PostgreSQL that holds everything.")
+    sessions: Sessions = Field(default=Sessions(), description="State that web pods share.")
+    migration: Migration = Field(default=Migration(), description="Database migrations.")
+    promotion: Promotion = Field(default=Promotion(), description="How a new version takes over.")
+    backup: Backup | None = Field(default=None, description="Backups; absent: none are made.")
+
+
+class SpecRefused(Exception):
+    """The specification does not have the shape of this version; ``problems`` says where and why, in order."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+def parse_spec(owner: Manifest) -> Spec:
+    """The specification of an object as stored. Raises SpecRefused; no problem quotes a value."""
+    try:
+        return Spec.model_validate(owner.get("spec", {}))
+    except ValidationError as refused:
+        raise SpecRefused(
+            tuple(
+                f"spec.{'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
+                for error in refused.errors(include_input=False, include_url=False, include_context=False)
+            )
+        ) from None

@@ -1,0 +1,61 @@
+"""The scalar types of the specification: durations and Kubernetes quantities. Pure.
+
+Quantities have many spellings and the API server stores one (``resource.Quantity``, canonical form). Builders emit that
+one, or each reconcile would see a difference.
+"""
+
+import math
+import re
+from datetime import timedelta
+from decimal import Decimal
+from typing import Annotated, Final
+
+from pydantic import Field
+
+_UNITS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
+_BINARY: Final = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+_DECIMAL: Final = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+#: As Go's time.ParseDuration reads it, without fractions: ``90s``, ``1h30m``.
+DURATION_PATTERN: Final = r"^([0-9]{1,9}(ms|s|m|h))+$"
+Duration = Annotated[str, Field(pattern=DURATION_PATTERN, max_length=20, json_schema_extra={"format": "duration"})]
+Cpu = Annotated[str, Field(pattern=r"^([0-9]{1,6}m|[0-9]{1,4}(\.[0-9]{1,3})?)$", max_length=10)]
+Bytes = Annotated[str, Field(pattern=r"^[0-9]{1,12}(\.[0-9]{1,3})?(Ki|Mi|Gi|Ti|k|M|G|T)?$", max_length=18)]
+
+
+def duration(text: str) -> timedelta:
+    """``1h30m`` → timedelta. Raises ValueError for anything DURATION_PATTERN refuses."""
+    if not re.match(DURATION_PATTERN, text):
+        raise ValueError(f"{text!r} is not a duration")
+    parts = re.findall(r"([0-9]+)(ms|s|m|h)", text)
+    return timedelta(milliseconds=sum(int(number) * _UNITS[unit] for number, unit in parts))
+
+
+def milliseconds(text: str) -> int:
+    """A duration in whole milliseconds."""
+    return duration(text) // timedelta(milliseconds=1)
+
+
+def seconds(text: str) -> int:
+    """A duration in whole seconds, rounded up."""
+    return -(-duration(text) // timedelta(seconds=1))
+
+
+def canonical_cpu(text: str) -> str:
+    """``0.5`` → ``500m``, ``2000m`` → ``2``."""
+    millis = Decimal(text[:-1]) if text.endswith("m") else Decimal(text) * 1000
+    return str(int(millis) // 1000) if millis % 1000 == 0 else f"{int(millis)}m"
+
+
+def canonical_bytes(text: str) -> str:
+    """``1024Mi`` → ``1Gi``, ``1000M`` → ``1G``: the largest suffix of the same family that leaves a whole number."""
+    match = re.fullmatch(r"([0-9.]+)([A-Za-z]*)", text)
+    if match is None:
+        raise ValueError(f"{text!r} is not an amount of bytes")
+    number, suffix = match.groups()
+    family = _BINARY if suffix in _BINARY else _DECIMAL
+    whole = math.ceil(Decimal(number) * family.get(suffix, 1))  # the API server rounds a fraction of a byte up, too
+    for name, factor in sorted(family.items(), key=lambda item: -item[1]):
+        if whole and whole % factor == 0:
+            return f"{whole // factor}{name}"
+    return str(whole)

@@ -1,0 +1,42 @@
+"""The Job that migrates the database before a revision starts. Pure."""
+
+from typing import Any, Final
+
+from ccl_operator import names
+from ccl_operator.manifests import pods
+from ccl_operator.manifests.meta import Target, child
+
+#: One more try: a database that restarts just then must not cost the promotion.
+RETRIES: Final = 1
+KEPT_SECONDS: Final = 86_400
+
+
+def job(target: Target, revision: str, image: str, *, attempt: int, timeout_seconds: int) -> dict[str, Any]:
+    """``ccl-service migrate``; it needs only the database's address. Its report is in the termination message.
+
+    ``attempt`` tells the Job of this rollout from one that an earlier rollout of the same revision has left.
+    """
+    source = {"secretKeyRef": {"name": names.ext(target.instance, revision), "key": "DATABASE_URL"}}
+    container = pods.container(
+        "migrate",
+        image,
+        command=["ccl-service", "migrate"],
+        env=[{"name": "DATABASE_URL", "valueFrom": source}],
+        resources={"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
+    )
+    template = {
+        "metadata": {"labels": names.labels(target.instance, names.MIGRATE, revision)},
+        "spec": pods.pod(pods.SERVICE_USER, [container], restartPolicy="Never"),
+    }
+    body = {
+        "spec": {
+            "backoffLimit": RETRIES,
+            "activeDeadlineSeconds": timeout_seconds,
+            "ttlSecondsAfterFinished": KEPT_SECONDS,
+            "template": template,
+        }
+    }
+    name = names.migrate(target.instance, revision)
+    built = child(names.JOB, target, name, body, component=names.MIGRATE, revision=revision)
+    built["metadata"]["labels"][names.ATTEMPT_LABEL] = str(attempt)
+    return built

@@ -1,0 +1,242 @@
+"""The one door to the API server: raw JSON objects in and out over ``kubernetes.aio``, time-outs, pace, own errors.
+
+Paths come from ``Resource``, never from discovery. No retries here: who calls knows whether and when (``queue``,
+``reflector``). Which permissions these calls need is in ``rbac``.
+"""
+
+import json
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, cast
+from urllib.parse import quote, urlencode
+
+import aiohttp
+from kubernetes.aio.client.api_client import ApiClient
+
+from ccl_operator import names
+from ccl_operator.actions import Manifest, Resource
+from ccl_operator.runtime.errors import Answer, Gone, NotFound, TryLater, Unreachable, from_answer
+from ccl_operator.runtime.metrics import Metrics
+from ccl_operator.runtime.pace import TokenBucket
+
+#: The library's default is five minutes.
+REQUEST: Final = aiohttp.ClientTimeout(total=10.0, connect=5.0)
+WATCH_SECONDS: Final = 240
+#: Bookmarks come about every minute; a stream that is silent for longer is taken for dead.
+WATCH: Final = aiohttp.ClientTimeout(total=WATCH_SECONDS + 30.0, sock_connect=5.0, sock_read=100.0)
+PAGE: Final = 500
+QPS: Final = 50.0
+BURST: Final = 100.0
+
+METHODS: Final = {"create": "POST", "patch": "PATCH", "delete": "DELETE"}
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class WatchEvent:
+    """One line of a watch; ``object`` of a BOOKMARK carries a resourceVersion only."""
+
+    type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
+    object: Json
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A whole collection and the resourceVersion from which to watch it."""
+
+    items: tuple[Json, ...]
+    resource_version: str
+
+
+def path(resource: Resource, namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
+    """The URL path; ``namespace`` None means all namespaces, or a kind that has none."""
+    start = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
+    parts = [start]
+    if namespace is not None:
+        parts += ["namespaces", quote(namespace, safe="")]
+    parts.append(resource.plural)
+    parts += [quote(part, safe="") for part in (name, subresource) if part is not None]
+    return "/".join(parts)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP request; ``verb`` is the permission's verb, not the method."""
+
+    verb: Literal["get", "list", "watch", "create", "patch", "delete"]
+    resource: Resource
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Manifest | None = None
+    content_type: str = "application/json"
+
+    @property
+    def method(self) -> str:
+        """HTTP method."""
+        return METHODS.get(self.verb, "GET")
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.path}"
+
+
+class Client:
+    """Use as an async context manager. ``clock`` is monotonic, in seconds."""
+
+    def __init__(self, configuration: Any, metrics: Metrics, clock: Callable[[], float]) -> None:
+        # One connection per watch stays open: a limit could let them starve the requests.
+        configuration.connection_pool_maxsize = 0
+        self._api = ApiClient(configuration)
+        self._api.user_agent = names.FIELD_MANAGER
+        self._metrics = metrics
+        self._bucket = TokenBucket(QPS, BURST, clock)
+
+    async def __aenter__(self) -> "Client":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._api.close()
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Json:
+        """One object. Raises NotFound, Forbidden, TryLater."""
+        return await self._call(Request("get", resource, path(resource, namespace, name)))
+
+    async def list(self, resource: Resource, namespace: str | None, selector: str = "") -> Listing:
+        """A whole collection, read in pages. Raises Gone when the continue token expired, Forbidden, TryLater."""
+        query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
+        request = Request("list", resource, path(resource, namespace), query)
+        items: list[Json] = []
+        while True:
+            page = await self._call(request)
+            # Items of a typed list come without apiVersion and kind.
+            named = {"apiVersion": resource.api_version, "kind": resource.kind}
+            items += [named | item for item in page.get("items") or ()]
+            metadata = page["metadata"]
+            if not metadata.get("continue"):
+                return Listing(tuple(items), metadata["resourceVersion"])
+            request = replace(request, query=query | {"continue": metadata["continue"]})
+
+    async def watch(
+        self, resource: Resource, namespace: str | None, selector: str, resource_version: str
+    ) -> AsyncGenerator[WatchEvent, None]:
+        """Changes after ``resource_version``, with bookmarks, until the server ends the stream (after four minutes).
+
+        Raises Gone (list again), Forbidden, TryLater. Not paced: a watch is opened once in minutes.
+        """
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(WATCH_SECONDS),
+        } | ({"labelSelector": selector} if selector else {})
+        request = Request("watch", resource, path(resource, namespace), query)
+        answer = await self._send(request, WATCH)
+        try:
+            while line := await answer.content.readline():
+                yield _watch_event(request, line)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise _unreachable(request, error) from error
+        finally:
+            answer.close()
+
+    async def apply(self, resource: Resource, manifest: Manifest, *, subresource: str | None = None) -> Json:
+        """Server-side apply as our field manager, taking over fields others set. Raises Refused, Forbidden, TryLater.
+
+        Source: kubernetes.io, "Server-Side Apply", using it in a controller.
+        """
+        metadata = manifest["metadata"]
+        where = path(resource, metadata["namespace"], metadata["name"], subresource)
+        query = {"fieldManager": names.FIELD_MANAGER, "force": "true"}
+        return await self._call(Request("patch", resource, where, query, manifest, "application/apply-patch+yaml"))
+
+    async def create(self, resource: Resource, namespace: str | None, manifest: Manifest) -> Json:
+        """POST a new object. Raises Refused, Forbidden, TryLater."""
+        return await self._call(Request("create", resource, path(resource, namespace), body=manifest))
+
+    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str, resource_version: str) -> Json:
+        """Delete exactly that object, its dependents in the background.
+
+        Returns the object when it still has to finish, else a Status. Raises NotFound, Conflict, Forbidden, TryLater.
+        """
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Background",
+            "preconditions": {"uid": uid, "resourceVersion": resource_version},
+        }
+        return await self._call(Request("delete", resource, path(resource, namespace, name), body=options))
+
+    async def discovers(self, resource: Resource) -> bool:
+        """Whether the API server tells of this kind, of a named group, in its discovery documents. Raises TryLater.
+
+        They lag behind the CRD by a second or more, and a library that reads them once (kopf) then stays blind.
+        """
+        groups = await self._call(Request("get", resource, "/apis"))
+        if resource.group not in {group["name"] for group in groups["groups"]}:
+            return False
+        try:
+            found = await self._call(Request("get", resource, f"/apis/{resource.group}/{resource.version}"))
+        except NotFound:
+            return False
+        return resource.plural in {one["name"] for one in found["resources"]}
+
+    async def _call(self, request: Request) -> Json:
+        await self._bucket.take()
+        answer = await self._send(request, REQUEST)
+        try:
+            return cast(Json, json.loads(await answer.read()))
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise _unreachable(request, error) from error
+
+    async def _send(self, request: Request, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+        """The answer with its body unread. Raises what ``from_answer`` makes of anything but 2xx, and Unreachable."""
+        query = f"?{urlencode(request.query)}" if request.query else ""
+        url = f"{self._api.configuration.host}{request.path}{query}"
+        code = 0
+        try:
+            sent = await self._api.rest_client.request(
+                request.method, url, await self._headers(request), request.body, _request_timeout=timeout
+            )
+            answer = cast(aiohttp.ClientResponse, sent.response)
+            code = answer.status
+            if code < 300:
+                return answer
+            raw = await answer.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _unreachable(request, error) from error
+        finally:
+            self._metrics.api_requests.labels(request.verb, request.resource.plural, str(code)).inc()
+        raise from_answer(str(request), Answer(code, answer.headers.get("Retry-After"), _decoded(raw)))
+
+    async def _headers(self, request: Request) -> dict[str, str]:
+        headers = {
+            "Accept": "application/json",
+            "Content-Type": request.content_type,
+            "User-Agent": self._api.user_agent,
+        }
+        # The token of a pod rotates; the library reads it again from its file.
+        await self._api.update_params_for_auth(headers, [], ["BearerToken"], request.path, request.method, request.body)
+        return headers
+
+
+def _unreachable(request: Request, error: Exception) -> Unreachable:
+    return Unreachable(str(request), f"{type(error).__name__}: {error}")
+
+
+def _decoded(raw: bytes) -> Mapping[str, Any]:
+    try:
+        found = json.loads(raw)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _watch_event(request: Request, line: bytes) -> WatchEvent:
+    event = json.loads(line)
+    if event["type"] != "ERROR":
+        return WatchEvent(event["type"], event["object"])
+    status = event["object"]
+    message = str(status.get("message", "error in the stream"))
+    if status.get("code") == 410:
+        raise Gone(str(request), message)
+    raise TryLater(str(request), message)

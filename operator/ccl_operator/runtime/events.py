@@ -1,0 +1,90 @@
+"""Posts Kubernetes events about CclDeployments: few, and never at the price of a reconcile."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+
+from ccl_operator import names
+from ccl_operator.actions import Event, Manifest
+from ccl_operator.runtime.client import Client
+from ccl_operator.runtime.errors import ApiError
+from ccl_operator.runtime.metrics import Metrics
+from ccl_operator.runtime.pace import TokenBucket
+from ccl_operator.runtime.rbac import EVENT
+
+#: Per object, as client-go's recorder: 25 at once, then one in five minutes.
+RATE: Final = 1 / 300
+BURST: Final = 25.0
+#: The same words about the same object are not said again for so long, in seconds.
+SILENCE: Final = 60.0
+REMEMBERED: Final = 2_000
+NOTE_MAX: Final = 1_000
+
+log = structlog.get_logger(__name__)
+
+
+class Events:
+    """``clock`` is monotonic, in seconds; ``now`` is UTC; ``unique`` makes a suffix for each event's name."""
+
+    def __init__(
+        self,
+        client: Client,
+        metrics: Metrics,
+        instance: str,
+        *,
+        clock: Callable[[], float],
+        now: Callable[[], datetime],
+        unique: Callable[[], str],
+    ) -> None:
+        self._client, self._metrics, self._instance = client, metrics, instance
+        self._clock, self._now, self._unique = clock, now, unique
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._said: OrderedDict[tuple[str, Event], float] = OrderedDict()
+
+    async def post(self, owner: Manifest, event: Event) -> None:
+        """Post one event, unless there are too many or it was just said. Never raises for the API server's sake."""
+        if not self._may_say(owner["metadata"]["uid"], event):
+            self._metrics.events_dropped.inc()
+            return
+        try:
+            await self._client.create(EVENT, owner["metadata"]["namespace"], self._manifest(owner, event))
+        except ApiError as error:
+            self._metrics.events_dropped.inc()
+            log.warning("event not posted", action="event.lost", reason=event.reason, error=str(error))
+
+    def _may_say(self, uid: str, event: Event) -> bool:
+        now = self._clock()
+        if now - self._said.get((uid, event), -SILENCE) < SILENCE:
+            return False
+        bucket = self._buckets.setdefault(uid, TokenBucket(RATE, BURST, self._clock))
+        self._said[uid, event] = now
+        for known in (self._said, self._buckets):
+            while len(known) > REMEMBERED:
+                known.popitem(last=False)
+        return bucket.try_take()
+
+    def _manifest(self, owner: Manifest, event: Event) -> Manifest:
+        metadata = owner["metadata"]
+        return {
+            "apiVersion": EVENT.api_version,
+            "kind": EVENT.kind,
+            "metadata": {"name": f"{metadata['name']}.{self._unique()}", "namespace": metadata["namespace"]},
+            # MicroTime wants exactly six digits.
+            "eventTime": self._now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "reportingController": f"{names.GROUP}/{names.FIELD_MANAGER}",
+            "reportingInstance": self._instance,
+            "action": "Reconcile",
+            "type": event.type,
+            "reason": event.reason,
+            "note": event.message[:NOTE_MAX],
+            "regarding": {
+                "apiVersion": names.OWNER.api_version,
+                "kind": names.OWNER.kind,
+                "namespace": metadata["namespace"],
+                "name": metadata["name"],
+                "uid": metadata["uid"],
+            },
+        }

@@ -1,0 +1,86 @@
+"""Which permissions the calls of ``runtime`` need: one table for ``ccl-operator rbac``, the chart, and the self-check.
+
+Pure. The table stands beside ``client`` and ``reconcile``; a verb that is missing here fails tests/operator, which run
+with exactly these.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ccl_operator import names
+from ccl_operator.actions import Manifest, Resource
+
+EVENT: Final = Resource("events.k8s.io", "v1", "events", "Event")
+SELF_ACCESS_REVIEW: Final = Resource(
+    "authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview"
+)
+
+WATCHED: Final = ("list", "watch")
+#: A server-side apply that makes the object needs ``create`` as well as ``patch``.
+WRITTEN: Final = ("create", "delete", "get", *WATCHED, "patch")
+
+
+@dataclass(frozen=True)
+class Permission:
+    """Verbs on a resource or, with ``subresource``, on that part of it."""
+
+    resource: Resource
+    verbs: tuple[str, ...]
+    subresource: str | None = None
+
+    @property
+    def plural(self) -> str:
+        """As a role spells it: ``ccldeployments/status``."""
+        return f"{self.resource.plural}/{self.subresource}" if self.subresource else self.resource.plural
+
+
+def _of_child(resource: Resource) -> Permission:
+    if resource in names.READ_ONLY:
+        return Permission(resource, WATCHED)
+    if resource == names.VOLUME_CLAIM:
+        # Data outlives the CclDeployment: no code path may delete a volume.
+        return Permission(resource, tuple(verb for verb in WRITTEN if verb != "delete"))
+    return Permission(resource, WRITTEN)
+
+
+PERMISSIONS: Final[tuple[Permission, ...]] = (
+    Permission(names.OWNER, WATCHED),
+    Permission(names.OWNER, ("patch",), "status"),
+    *(_of_child(resource) for resource in names.CHILDREN),
+    Permission(EVENT, ("create",)),
+)
+
+
+def rules() -> list[dict[str, Any]]:
+    """The rules of a Role or ClusterRole, one per resource."""
+    return [
+        {"apiGroups": [one.resource.group], "resources": [one.plural], "verbs": sorted(one.verbs)}
+        for one in PERMISSIONS
+    ]
+
+
+def manifests(namespaces: Sequence[str], *, name: str, service_account_namespace: str) -> list[Manifest]:
+    """What binds the rules to the ServiceAccount ``name``: cluster-wide, or in ``namespaces`` when there are any."""
+    subject = {"kind": "ServiceAccount", "name": name, "namespace": service_account_namespace}
+    if not namespaces:
+        return _pair("ClusterRole", {"name": name}, name, subject)
+    return [
+        manifest
+        for namespace in namespaces
+        for manifest in _pair("Role", {"name": name, "namespace": namespace}, name, subject)
+    ]
+
+
+def _pair(kind: str, metadata: Manifest, name: str, subject: Manifest) -> list[Manifest]:
+    api = "rbac.authorization.k8s.io"
+    return [
+        {"apiVersion": f"{api}/v1", "kind": kind, "metadata": metadata, "rules": rules()},
+        {
+            "apiVersion": f"{api}/v1",
+            "kind": f"{kind}Binding",
+            "metadata": metadata,
+            "roleRef": {"apiGroup": api, "kind": kind, "name": name},
+            "subjects": [subject],
+        },
+    ]

@@ -1,0 +1,164 @@
+"""What is wanted of one CclDeployment, settled before anything is built: values, goal, images, refusals. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from urllib.parse import urlsplit
+
+from ccl_contract.keys import DEPLOYMENT_ID
+from ccl_operator import inventory, names, secrets
+from ccl_operator.actions import Manifest
+from ccl_operator.api.rules import violations
+from ccl_operator.api.status import Images, Status
+from ccl_operator.api.v1alpha1 import Spec, SpecRefused, parse_spec
+from ccl_operator.config import Config
+from ccl_operator.inventory import Inventory
+from ccl_operator.manifests import embedded
+from ccl_operator.manifests.meta import Target
+from ccl_operator.observe import Observed
+from ccl_operator.revision import Revision, render, revision_name, stored
+
+RefusalReason = Literal["InvalidSpec", "SecretsInvalid"]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why the specification is not acted on; ends when it, or a referenced Secret, changes."""
+
+    reason: RefusalReason
+    message: str
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Contents of the Secrets. ``database``: account and URL of the embedded PostgreSQL, empty without one."""
+
+    keys: Mapping[str, str]
+    monitor: str
+    database: Mapping[str, str]
+    external: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """``goal`` is None when it is refused or not known yet (``unread`` Secrets); ``revisions`` holds all known ones."""
+
+    target: Target
+    spec: Spec
+    credentials: Credentials
+    images: Images
+    goal: Revision | None
+    revisions: Mapping[str, Revision]
+    refusal: Refusal | None = None
+    unread: tuple[str, ...] = ()
+
+
+def settle(
+    observed: Observed, found: Inventory, status: Status, *, config: Config, entropy: bytes, now: datetime
+) -> Wanted | Refusal:
+    """Read the specification and all values it needs. A Refusal when it has not even a valid shape."""
+    target = Target.of(observed.owner)
+    try:
+        spec = parse_spec(observed.owner)
+    except SpecRefused as refused:
+        return Refusal("InvalidSpec", "; ".join(refused.problems))
+    broken = violations(target.instance, spec)
+    if broken:
+        return Refusal("InvalidSpec", "; ".join(broken))
+    images = _images(found, spec, status, config, target.instance)
+    missing = _missing(found, spec, images, target.instance)
+    if missing:
+        return Refusal("InvalidSpec", missing)
+    return _settled(observed, found, spec, status, images=images, entropy=entropy, now=now)
+
+
+def _settled(
+    observed: Observed, found: Inventory, spec: Spec, status: Status, *, images: Images, entropy: bytes, now: datetime
+) -> Wanted:
+    target = Target.of(observed.owner)
+    keys = secrets.keys_data(
+        secrets.decoded(found.get(names.SECRET, names.keys(target.instance))), spec, entropy=entropy, now=now
+    )
+    database = _database(found, spec, target, status, entropy)
+    external = secrets.collect(spec, observed.referenced, _embedded_urls(spec, target, database))
+    problems = (*external.problems, *secrets.key_problems(keys, spec))
+    monitor = secrets.decoded(found.get(names.SECRET, names.monitor(target.instance)))
+    revisions = stored(found.all(names.CONTROLLER_REVISION))
+    goal = None
+    if not problems and not external.unread:
+        name = revision_name(spec, secrets.digest(external.values, keys[secrets.HASH_KEY]))
+        goal = revisions.get(name) or render(target, spec, name, deployment_id=keys[DEPLOYMENT_ID])
+        revisions[name] = goal
+    return Wanted(
+        target=target,
+        spec=spec,
+        credentials=Credentials(
+            keys=keys,
+            monitor=secrets.monitor_token(monitor, entropy=entropy),
+            database=database,
+            external=external.values,
+        ),
+        images=images,
+        goal=goal,
+        revisions=revisions,
+        refusal=Refusal("SecretsInvalid", "; ".join(problems)) if problems else None,
+        unread=external.unread,
+    )
+
+
+def _database(found: Inventory, spec: Spec, target: Target, status: Status, entropy: bytes) -> dict[str, str]:
+    """Account and URL of the embedded database: kept, else recovered from the stable revision's copy, else made."""
+    if spec.database.embedded is None:
+        return {}
+    present = secrets.decoded(found.get(names.SECRET, names.postgres(target.instance)))
+    if "password" not in present and status.stable is not None:
+        copy = secrets.decoded(found.get(names.SECRET, names.ext(target.instance, status.stable.revision)))
+        password = urlsplit(copy.get("DATABASE_URL", "")).password
+        present = {**present, "password": password} if password else present
+    account = secrets.postgres_data(present, entropy=entropy)
+    return {**account, "url": embedded.postgres_url(target, **account)}
+
+
+def _embedded_urls(spec: Spec, target: Target, database: Mapping[str, str]) -> dict[str, str]:
+    urls = {}
+    if database:
+        urls["DATABASE_URL"] = database["url"]
+    if spec.sessions.redis is not None and spec.sessions.redis.embedded is not None:
+        urls["REDIS_URL"] = embedded.redis_url(target)
+    return urls
+
+
+def _images(found: Inventory, spec: Spec, status: Status, config: Config, instance: str) -> Images:
+    """The one in use stays, whatever a newer operator would choose: its pods are not to be replaced by an upgrade."""
+    postgres = redis = backup = None
+    if spec.database.embedded is not None:
+        running = _running_image(found.get(names.STATEFUL_SET, names.postgres(instance)))
+        postgres = status.images.postgres or running or config.postgres_images.get(spec.database.embedded.version)
+    if spec.sessions.redis is not None and spec.sessions.redis.embedded is not None:
+        running = _running_image(found.get(names.STATEFUL_SET, names.redis(instance)))
+        redis = status.images.redis or running or config.redis_image or None
+    if spec.backup is not None and status.database is not None:
+        backup = config.backup_images.get(status.database.version_num // 10_000)
+    return Images(postgres=postgres, redis=redis, backup=backup)
+
+
+def _running_image(workload: Manifest | None) -> str | None:
+    return None if workload is None else str(workload["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+def _missing(found: Inventory, spec: Spec, images: Images, instance: str) -> str:
+    """Why an embedded server cannot be run; empty when it can."""
+    database = spec.database.embedded
+    if database is not None:
+        if images.postgres is None:
+            return f"database.embedded.version: the operator has no image for PostgreSQL {database.version}"
+        volume = found.get(names.VOLUME_CLAIM, names.postgres_volume(instance))
+        held = inventory.label(volume, names.POSTGRES_VERSION_LABEL) if volume else None
+        if held is not None and held != str(database.version):
+            return (
+                f"database.embedded.version: the kept volume {names.postgres_volume(instance)} holds PostgreSQL {held}"
+            )
+    if spec.sessions.redis is not None and spec.sessions.redis.embedded is not None and images.redis is None:
+        return "sessions.redis.embedded: the operator has no image for it"
+    return ""

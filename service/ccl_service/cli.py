@@ -1,0 +1,145 @@
+"""The console command ``ccl-service``.
+
+A build that wants a further production-readiness check calls ``main(checks={"MyCheck": check})`` with an async
+function that returns a ``ccl_contract.readiness.Check``; there is no switch for it.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Final, NoReturn
+
+import typer
+from aiohttp import web
+
+from ccl_contract.readiness import CheckStatus
+from ccl_service.main import open_service
+from ccl_service.platform.config import Settings, SettingsError, load_database_settings, load_settings
+from ccl_service.platform.lifecycle import close_listener, drain, working
+from ccl_service.platform.monitoring import CHECKS
+from ccl_service.platform.phase import Role
+from ccl_service.platform.problems import CclError
+from ccl_service.platform.readiness import CheckFn
+from ccl_service.platform.server import runner
+from ccl_service.platform.telemetry import configure_logging
+
+#: Where Kubernetes looks for a container's last words.
+TERMINATION_LOG: Final = Path("/dev/termination-log")
+#: A second migration may have to wait for the whole of the first.
+LOCK_WITHIN: Final = timedelta(minutes=30)
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+def main(checks: Mapping[str, CheckFn] | None = None) -> None:
+    """Entry point. ``checks`` are further production-readiness checks by id."""
+    app(obj=dict(checks or {}))
+
+
+@app.command()
+def serve(
+    ctx: typer.Context,
+    no_jobs: Annotated[bool, typer.Option("--no-jobs", help="Serve HTTP and leave background work to others.")] = False,
+    jobs_only: Annotated[bool, typer.Option("--jobs-only", help="Work in the background; serve only probes.")] = False,
+) -> None:
+    """Serve HTTP and do the background work."""
+    if no_jobs and jobs_only:
+        _fail("--no-jobs and --jobs-only leave nothing to do")
+    settings = _settings()
+    configure_logging(settings.log_level)
+    role = Role.WEB if no_jobs else Role.JOBS if jobs_only else Role.ALL
+    with asyncio.Runner(loop_factory=_loop_factory()) as loop:
+        loop.run(_serve(settings, role, ctx.obj))
+
+
+@app.command()
+def migrate(
+    plan: Annotated[bool, typer.Option("--plan", help="Only say what is pending.")] = False,
+    contract: Annotated[bool, typer.Option("--contract", help="Apply Contract migrations too.")] = False,
+    report: Annotated[Path, typer.Option(help="Where the report goes, when it exists.")] = TERMINATION_LOG,
+) -> None:
+    """Bring the database to this version's schema. Safe to run from several places at once."""
+    # alembic and SQLAlchemy cost half a second that serve does not have to pay
+    from ccl_service.platform.migrate import migrate as run  # noqa: PLC0415
+
+    try:
+        settings = load_database_settings(os.environ)
+    except SettingsError as exc:
+        _fail(str(exc))
+    answer_within = timedelta(milliseconds=settings.db_connect_timeout_ms)
+    try:
+        result = asyncio.run(
+            run(settings.direct_url, plan=plan, contract=contract, answer_within=answer_within, lock_within=LOCK_WITHIN)
+        )
+    except CclError as exc:
+        _fail(f"migrate: {exc}")
+    text = result.model_dump_json()
+    sys.stdout.write(text + "\n")
+    if report.exists():
+        report.write_text(text)
+
+
+@app.command()
+def check(ctx: typer.Context) -> None:
+    """Production readiness as a table; exit code 1 when a check fails."""
+    settings = _settings()
+    configure_logging("error")
+    failed = asyncio.run(_check(settings, ctx.obj))
+    raise typer.Exit(1 if failed else 0)
+
+
+def _settings() -> Settings:
+    try:
+        return load_settings(os.environ)
+    except SettingsError as exc:
+        _fail(str(exc))
+
+
+def _fail(line: str) -> NoReturn:
+    sys.stderr.write(f"ccl-service: {line}\n")
+    raise typer.Exit(1)
+
+
+async def _check(settings: Settings, checks: Mapping[str, CheckFn]) -> bool:
+    async with open_service(settings, checks=checks) as service:
+        results = await service.app[CHECKS].run()
+    width = max(len(c.id) for c in results)
+    for result in results:
+        line = " ".join(filter(None, (f"{result.id:<{width}}  {result.status:<4} ", result.message)))
+        sys.stdout.write(line.rstrip() + (f" → {result.action}" if result.action else "") + "\n")
+    return any(c.status is CheckStatus.FAIL for c in results)
+
+
+async def _serve(settings: Settings, role: Role, checks: Mapping[str, CheckFn]) -> None:
+    """Until a signal; a second signal cuts the drain delay short."""
+    first, second = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, lambda: second.set() if first.is_set() else first.set())
+    async with contextlib.AsyncExitStack() as stack:
+        service = await stack.enter_async_context(open_service(settings, role=role, checks=checks))
+        serving = runner(service.app)
+        await serving.setup()
+        stack.push_async_callback(serving.cleanup)
+        site = web.TCPSite(serving, "0.0.0.0", settings.port, backlog=1024)  # noqa: S104 - a pod's own address
+        try:
+            await site.start()
+        except OSError as exc:
+            _fail(f"port {settings.port} cannot be used ({exc.strerror}); set PORT to a free one")
+        await stack.enter_async_context(working(service.workers, service.phase.stop, service.metrics))
+        await first.wait()
+        await drain(service.phase, delay=settings.drain_delay_ms / 1000, hurry=second)
+        await close_listener(site, service.phase)
+
+
+def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
+    try:
+        import uvloop  # noqa: PLC0415 - absent where it does not install
+    except ImportError:
+        return None
+    return uvloop.Loop

@@ -1,0 +1,1 @@
+"""Leads: intake, life-cycle, identities, timeline, CSV import."""

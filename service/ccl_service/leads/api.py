@@ -1,0 +1,341 @@
+"""Routes of leads. The feature's services hang on the application under the keys below."""
+
+import base64
+import binascii
+from datetime import datetime
+from hashlib import sha256
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+from aiohttp import web
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from ccl_service.leads.imports import Imports
+from ccl_service.leads.model import (
+    Consent,
+    Finance,
+    Identity,
+    LeadDraft,
+    LeadState,
+    Source,
+    identity,
+    normal_email,
+    normal_phone,
+)
+from ccl_service.leads.service import FirstContact, Leads
+from ccl_service.leads.sql import Once
+from ccl_service.platform.http import (
+    PRINCIPAL,
+    Auth,
+    LimitClass,
+    Route,
+    json_reply,
+    parse_json,
+    parse_query,
+    read_body,
+)
+from ccl_service.platform.problems import FieldError, NotFound, UnsupportedType, ValidationFailed
+
+LEADS: Final = web.AppKey("leads", Leads)
+IMPORTS: Final = web.AppKey("imports", Imports)
+#: Set by the feature that starts first contacts, which therefore opens before this one.
+FIRST_CONTACT: Final[web.AppKey[FirstContact]] = web.AppKey("first_contact")
+
+ACTOR: Final = "api"
+MOST_PER_PAGE: Final = 200
+
+
+class LeadAccepted(BaseModel):
+    """Answer to an intake."""
+
+    id: UUID
+    state: LeadState
+    created: bool
+
+
+class LeadView(BaseModel):
+    """A lead."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: UUID
+    state: LeadState
+    source: Source
+    external_id: str | None
+    first_name: str
+    last_name: str | None
+    email: str | None
+    phone: str | None
+    zip: str | None
+    vehicle_interest: str | None
+    finance: Finance
+    consent: Consent | None
+    requested_at: datetime
+    created_at: datetime
+    updated_at: datetime
+
+
+class LeadPage(BaseModel):
+    """Leads, newest first; ``next`` continues, null at the end."""
+
+    items: list[LeadView]
+    next: str | None
+
+
+class _Query(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class LeadQuery(_Query):
+    """Filters of the list; all of them must match. ``q`` is a whole e-mail address or phone number."""
+
+    state: LeadState | None = None
+    source: Source | None = None
+    created_from: AwareDatetime | None = None
+    created_to: AwareDatetime | None = None
+    q: Annotated[str, Field(min_length=3, max_length=254)] | None = None
+    after: Annotated[str, Field(max_length=200)] | None = None
+    limit: Annotated[int, Field(ge=1, le=MOST_PER_PAGE)] = 50
+
+
+class EventView(BaseModel):
+    """One line of a timeline."""
+
+    id: int
+    at: datetime
+    kind: str
+    actor: str
+    reason: str | None
+    data: dict[str, Any]
+
+
+class Timeline(BaseModel):
+    """Events, oldest first; ``next`` continues, null at the end."""
+
+    items: list[EventView]
+    next: str | None
+
+
+class TimelineQuery(_Query):
+    """Where to go on."""
+
+    after: Annotated[int, Field(ge=0)] = 0
+    limit: Annotated[int, Field(ge=1, le=500)] = 200
+
+
+class ImportAccepted(BaseModel):
+    """An import is staged; follow it under its id."""
+
+    id: UUID
+
+
+class ImportView(BaseModel):
+    """How far an import is. ``duplicates`` are people known before; ``reason`` says why an import failed as a whole."""
+
+    v: Literal[1] = 1
+    state: Literal["receiving", "queued", "running", "done", "failed", "quarantined"]
+    rows: int
+    accepted: int
+    duplicates: int
+    rejected: int
+    reason: str | None
+    errors_url: str
+
+
+class ImportProblem(BaseModel):
+    """What is wrong with a row; the header is row 1, blank lines do not count, ``field`` may be empty."""
+
+    row: int
+    field: str
+    code: str
+
+
+class ImportErrors(BaseModel):
+    """Errors in row order; ``next`` continues, null at the end."""
+
+    items: list[ImportProblem]
+    next: str | None
+
+
+class ImportErrorsQuery(_Query):
+    """Where to go on."""
+
+    after: Annotated[str, Field(max_length=400)] | None = None
+    limit: Annotated[int, Field(ge=1, le=1000)] = 500
+
+
+async def post_lead(request: web.Request) -> web.Response:
+    """POST /api/leads: 201 new, 200 known or repeated. Problems: 422 body, or key with another body."""
+    draft = await parse_json(request, LeadDraft)
+    outcome = await request.app[LEADS].accept(draft, actor=ACTOR, once=await _once(request))
+    return json_reply(outcome.answer(), status=201 if outcome.created else 200)
+
+
+async def get_lead(request: web.Request) -> web.Response:
+    """GET /api/leads/{id}: 200. Problems: 404."""
+    return json_reply(LeadView.model_validate(await request.app[LEADS].get(_id(request))))
+
+
+async def list_leads(request: web.Request) -> web.Response:
+    """GET /api/leads: 200 a page, newest first. Problems: 422 a filter."""
+    query = parse_query(request, LeadQuery)
+    found = await request.app[LEADS].page(
+        after=_cursor_in(query.after),
+        state=query.state,
+        source=query.source,
+        since=query.created_from,
+        until=query.created_to,
+        who=_who(query.q),
+        limit=query.limit + 1,
+    )
+    items = [LeadView.model_validate(lead) for lead in found[: query.limit]]
+    last = items[-1] if len(found) > query.limit else None
+    return json_reply(LeadPage(items=items, next=_cursor_out(last.created_at.isoformat(), last.id) if last else None))
+
+
+async def get_timeline(request: web.Request) -> web.Response:
+    """GET /api/leads/{id}/timeline: 200 events, oldest first. Problems: 404."""
+    query = parse_query(request, TimelineQuery)
+    events = await request.app[LEADS].timeline(_id(request), after=query.after, limit=query.limit + 1)
+    items = [EventView.model_validate(event, from_attributes=True) for event in events[: query.limit]]
+    more = str(items[-1].id) if len(events) > query.limit else None
+    return json_reply(Timeline(items=items, next=more))
+
+
+async def post_import(request: web.Request) -> web.Response:
+    """POST /api/leads/import: 202 staged. Problems: 413 over the import's own limit, 415 not text/csv."""
+    if request.content_type != "text/csv":
+        raise UnsupportedType("send text/csv")
+    import_id = await request.app[IMPORTS].stage(request.content.iter_any())
+    location = f"/api/leads/imports/{import_id}"
+    return json_reply(ImportAccepted(id=import_id), status=202, headers={"Location": location})
+
+
+async def get_import(request: web.Request) -> web.Response:
+    """GET /api/leads/imports/{id}: 200 state and counts. Problems: 404."""
+    found = await request.app[IMPORTS].get(import_id := _id(request))
+    found.pop("id")
+    return json_reply(ImportView(**found, errors_url=f"/api/leads/imports/{import_id}/errors"))
+
+
+async def get_import_errors(request: web.Request) -> web.Response:
+    """GET /api/leads/imports/{id}/errors: 200 a page. Problems: 404, 422 the cursor."""
+    query = parse_query(request, ImportErrorsQuery)
+    found = await request.app[IMPORTS].errors(_id(request), after=_error_cursor(query.after), limit=query.limit + 1)
+    items = [ImportProblem(**error) for error in found[: query.limit]]
+    last = items[-1] if len(found) > query.limit else None
+    return json_reply(ImportErrors(items=items, next=_cursor_out(last.row, last.field, last.code) if last else None))
+
+
+async def _once(request: web.Request) -> Once | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not (1 <= len(key) <= 200 and key.isascii() and key.isprintable()):
+        raise ValidationFailed([FieldError("Idempotency-Key", "key", "must be 1 to 200 printable ASCII characters")])
+    body = sha256(await read_body(request)).digest()
+    return Once(request[PRINCIPAL].id, "POST /api/leads", key, body)
+
+
+def _id(request: web.Request) -> UUID:
+    try:
+        return UUID(request.match_info["id"])
+    except ValueError as exc:
+        raise NotFound("no such id") from exc
+
+
+def _who(text: str | None) -> Identity | None:
+    if text is None:
+        return None
+    try:
+        return identity("email", normal_email(text)) if "@" in text else identity("phone", normal_phone(text))
+    except PydanticCustomError as exc:
+        raise ValidationFailed([FieldError("q", exc.type, exc.message())]) from exc
+
+
+def _cursor_out(*parts: object) -> str:
+    return base64.urlsafe_b64encode("|".join(str(part) for part in parts).encode()).rstrip(b"=").decode()
+
+
+def _parts(cursor: str, count: int) -> list[str]:
+    try:
+        parts = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().split("|")
+    except (binascii.Error, ValueError) as exc:
+        raise _bad_cursor() from exc
+    if len(parts) != count:
+        raise _bad_cursor()
+    return parts
+
+
+def _cursor_in(cursor: str | None) -> tuple[datetime, UUID] | None:
+    if cursor is None:
+        return None
+    at, lead = _parts(cursor, 2)
+    try:
+        return datetime.fromisoformat(at), UUID(lead)
+    except ValueError as exc:
+        raise _bad_cursor() from exc
+
+
+def _error_cursor(cursor: str | None) -> tuple[int, str, str]:
+    if cursor is None:
+        return (0, "", "")
+    row, field, code = _parts(cursor, 3)
+    if not (row.isascii() and row.isdigit() and len(row) < 10):
+        raise _bad_cursor()
+    return int(row), field, code
+
+
+def _bad_cursor() -> ValidationFailed:
+    return ValidationFailed([FieldError("after", "cursor", "is not a cursor of this list")])
+
+
+_KEY, _LIMIT = Auth.ROOT_KEY, LimitClass.DEFAULT
+
+ROUTES: Final = (
+    Route(
+        "POST",
+        "/api/leads",
+        post_lead,
+        _KEY,
+        _LIMIT,
+        body=LeadDraft,
+        response=LeadAccepted,
+        status=201,
+        summary="Take a lead in, once per Idempotency-Key",
+    ),
+    Route("GET", "/api/leads", list_leads, _KEY, _LIMIT, query=LeadQuery, response=LeadPage, summary="List leads"),
+    Route(
+        "POST",
+        "/api/leads/import",
+        post_import,
+        _KEY,
+        _LIMIT,
+        response=ImportAccepted,
+        status=202,
+        summary="Stage a CSV file of leads",
+    ),
+    Route("GET", "/api/leads/imports/{id}", get_import, _KEY, _LIMIT, response=ImportView, summary="Follow an import"),
+    Route(
+        "GET",
+        "/api/leads/imports/{id}/errors",
+        get_import_errors,
+        _KEY,
+        _LIMIT,
+        query=ImportErrorsQuery,
+        response=ImportErrors,
+        summary="Rows that were rejected, and why",
+    ),
+    Route("GET", "/api/leads/{id}", get_lead, _KEY, _LIMIT, response=LeadView, summary="One lead"),
+    Route(
+        "GET",
+        "/api/leads/{id}/timeline",
+        get_timeline,
+        _KEY,
+        _LIMIT,
+        query=TimelineQuery,
+        response=Timeline,
+        summary="What happened to a lead, oldest first",
+    ),
+)

@@ -1,0 +1,1 @@
+"""Mail: enrolments and sends, the Mailgun client and its webhook, suppressions, links in mail."""

@@ -1,0 +1,74 @@
+"""Routes of mail: the provider's webhook and the links that mails carry."""
+
+from datetime import datetime
+from typing import Final
+
+from aiohttp import web
+
+from ccl_service.leads.tokens import read_return
+from ccl_service.mail import pages
+from ccl_service.mail.service import apply_event, unsubscribe
+from ccl_service.mail.tokens import read_unsubscribe
+from ccl_service.mail.webhook import WebhookBody, read_event
+from ccl_service.platform.http import CLOCK, DB, KEYS, SETTINGS, Auth, LimitClass, Route, json_reply, read_body
+from ccl_service.platform.problems import TryLater
+
+
+class WebhookKeyMissing(TryLater):
+    """There is no key to check signatures with; the provider tries again, so nothing is lost."""
+
+    code = "WEBHOOK_001"
+    title = "Webhooks are not set up"
+
+
+async def post_mailgun(request: web.Request) -> web.Response:
+    """POST /api/webhooks/mailgun: 200 applied or known. Problems: 401 signature, 406 malformed, 503 database away."""
+    key = request.app[SETTINGS].mailgun_webhook_signing_key
+    if key is None:
+        raise WebhookKeyMissing
+    event = read_event(await read_body(request), key.get_secret_value())
+    return json_reply({"applied": await apply_event(request.app[DB], event)})
+
+
+async def get_return(request: web.Request) -> web.Response:
+    """GET /api/r/{token}: 200 a page, nothing changes. Problems: 404 forged or older than 48 hours."""
+    now: datetime = request.app[CLOCK]()
+    link = read_return(request.app[KEYS], request.match_info["token"], now)
+    return _html(pages.welcome_back(f"{link.until:%B %d, %Y at %H:%M} UTC"))
+
+
+async def get_unsubscribe(request: web.Request) -> web.Response:
+    """GET /api/u/{token}: 200 a page with a button, nothing changes. Problems: 404 forged."""
+    read_unsubscribe(request.app[KEYS], request.match_info["token"])
+    return _html(pages.confirm_unsubscribe())
+
+
+async def post_unsubscribe(request: web.Request) -> web.Response:
+    """POST /api/u/{token}: 200, suppressed (RFC 8058 one-click, or the page's button). Problems: 404 forged, 503."""
+    who = read_unsubscribe(request.app[KEYS], request.match_info["token"])
+    await unsubscribe(request.app[DB], who)
+    return _html(pages.unsubscribed())
+
+
+def _html(page: str) -> web.Response:
+    # A link in a mail is a secret of its holder: neither caches nor other sites may learn it.
+    headers = {"Cache-Control": "no-store", "X-Robots-Tag": "noindex"}
+    return web.Response(text=page, content_type="text/html", headers=headers)
+
+
+ROUTES: Final = (
+    Route(
+        "POST",
+        "/api/webhooks/mailgun",
+        post_mailgun,
+        Auth.SIGNATURE,
+        LimitClass.FAILURES,
+        body=WebhookBody,
+        summary="Delivery events of Mailgun",
+    ),
+    Route("GET", "/api/r/{token}", get_return, Auth.PUBLIC, LimitClass.FAILURES, summary="Return link of a mail"),
+    Route(
+        "GET", "/api/u/{token}", get_unsubscribe, Auth.PUBLIC, LimitClass.FAILURES, summary="Asks before unsubscribing"
+    ),
+    Route("POST", "/api/u/{token}", post_unsubscribe, Auth.PUBLIC, LimitClass.FAILURES, summary="Unsubscribes"),
+)

@@ -1,0 +1,61 @@
+"""Plugs mail into the process: settings into policy, the provider's client, the loop that sends. Opens before leads."""
+
+import contextlib
+import random
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+from uuid import uuid4
+
+import aiohttp
+from aiohttp import web
+
+from ccl_service.leads.api import FIRST_CONTACT
+from ccl_service.mail.api import ROUTES
+from ccl_service.mail.jobs import Policy, send_loop
+from ccl_service.mail.provider import Mailgun
+from ccl_service.mail.service import FirstContacts
+from ccl_service.platform.config import Settings
+from ccl_service.platform.http import DB, KEYS, SETTINGS
+from ccl_service.platform.lifecycle import Feature, Worker
+
+
+def policy_of(settings: Settings) -> Policy:
+    """What the settings say about outbound mail. The allow-list counts outside production only."""
+    return Policy(
+        sender=settings.mail_from or (f"postmaster@{settings.mailgun_domain}" if settings.mailgun_domain else None),
+        postal_address=settings.mail_postal_address,
+        link_base=settings.link_base,
+        deployment=settings.ccl_deployment_id,
+        allowlist=None if settings.production else settings.outbound_allowlist,
+    )
+
+
+def _provider(settings: Settings, session: aiohttp.ClientSession) -> Mailgun | None:
+    if settings.mailgun_api_key is None or settings.mailgun_domain is None:
+        return None
+    return Mailgun(
+        session,
+        base_url=settings.mailgun_base_url,
+        domain=settings.mailgun_domain,
+        api_key=settings.mailgun_api_key.get_secret_value(),
+    )
+
+
+@contextlib.asynccontextmanager
+async def open_mail(app: web.Application) -> AsyncIterator[Sequence[Worker]]:
+    """The start of first contacts, and the loop that sends."""
+    settings = app[SETTINGS]
+    async with aiohttp.ClientSession() as session:
+        loop = send_loop(
+            app[DB],
+            _provider(settings, session),
+            policy=policy_of(settings),
+            keys=app[KEYS],
+            # Jitter spreads retries; nothing secret hangs on it.
+            jitter=random.random,
+        )
+        app[FIRST_CONTACT] = FirstContacts(new_id=uuid4, wake=loop.wake)
+        yield (Worker("sends", loop.run),)
+
+
+FEATURE: Final = Feature("mail", ROUTES, open_mail)

@@ -1,0 +1,205 @@
+"""The statements of mail and the functions that run them. Only this feature calls them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from ccl_service.mail.model import SendState
+from ccl_service.platform.db import Db
+from ccl_service.platform.work import WorkTable
+
+SENDS: Final = WorkTable("sends", claimable=(SendState.QUEUED, SendState.SENDING), columns=("lead_id",))
+
+ENROL: Final = """
+-- enrol: one lead in one sequence for one occasion, and its first send; nothing when it was enrolled before
+WITH enrolled AS (
+    INSERT INTO enrolments (id, sequence, lead_id, occasion, requested_at) VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT (sequence, lead_id, occasion) DO NOTHING RETURNING id)
+INSERT INTO sends (id, enrolment_id, step, lead_id, address_hash, state, lane)
+SELECT $6, id, 0, $3, $7, 'queued', $8 FROM enrolled RETURNING id"""
+
+SEND_PLAN: Final = """
+-- send_plan: what a claimed send is about, as the database clock sees it
+SELECT sends.id, sends.lead_id, sends.held, enrolments.sequence, enrolments.requested_at, now() AS now,
+       EXISTS (SELECT FROM deployment_identity WHERE id IS DISTINCT FROM $2) AS other_deployment
+  FROM sends JOIN enrolments ON enrolments.id = sends.enrolment_id WHERE sends.id = $1"""
+
+SEND_BEGIN: Final = """
+-- send_begin: the mark just before the request. A suppression committed before this statement is never overtaken, and a
+-- lease too short for the request ($3) or a database that belongs to another deployment ($4) begins nothing
+UPDATE sends SET state = 'sending', held = NULL, sent_at = now()
+ WHERE id = $1 AND claim_id = $2 AND state = 'queued' AND lease_until > now() + $3::interval
+   AND NOT EXISTS (SELECT FROM suppressions WHERE kind = 'email' AND value_hash = sends.address_hash)
+   AND NOT EXISTS (SELECT FROM deployment_identity WHERE id IS DISTINCT FROM $4)
+RETURNING id"""
+
+SEND_SUPPRESS: Final = """
+-- send_suppress: a send whose address may not be written to ends here
+UPDATE sends SET state = 'suppressed', claim_id = NULL, lease_until = NULL, held = NULL,
+    reason = (SELECT reason FROM suppressions WHERE kind = 'email' AND value_hash = sends.address_hash LIMIT 1)
+ WHERE id = $1 AND claim_id = $2 AND state = 'queued'
+   AND EXISTS (SELECT FROM suppressions WHERE kind = 'email' AND value_hash = sends.address_hash)
+RETURNING reason"""
+
+SEND_HOLD: Final = """
+-- send_hold: why a send waits; the row says whether that is news
+UPDATE sends SET held = $3 WHERE id = $1 AND claim_id = $2 AND held IS DISTINCT FROM $3 RETURNING id"""
+
+SEND_AGAIN: Final = """
+-- send_again: the provider provably did not take it; due again after $3, counted as $4 attempts
+UPDATE sends SET state = 'queued', due_at = now() + $3::interval, attempts = attempts + $4, claims = 0,
+    claim_id = NULL, lease_until = NULL, held = $5
+ WHERE id = $1 AND claim_id = $2 AND state = 'sending' RETURNING id"""
+
+SEND_LOCK: Final = """
+-- send_lock: a send and its state, locked until the fact about it is written
+SELECT id, lead_id, state, address_hash FROM sends WHERE id = $1 FOR UPDATE"""
+
+SEND_FACT: Final = """
+-- send_fact: a fact moved the send to $2; whoever held a claim has nothing left to do
+UPDATE sends SET state = $2, reason = COALESCE($3, reason), provider_id = COALESCE($4, provider_id), held = NULL,
+    claims = 0, claim_id = NULL, lease_until = NULL
+ WHERE id = $1"""
+
+SEND_SEEN: Final = """
+-- send_seen: opened or clicked, the first time only
+UPDATE sends SET opened_at = CASE WHEN $2 = 'opened' THEN COALESCE(opened_at, $3) ELSE opened_at END,
+    clicked_at = CASE WHEN $2 = 'clicked' THEN COALESCE(clicked_at, $3) ELSE clicked_at END
+ WHERE id = $1"""
+
+SENDS_CANCEL: Final = """
+-- sends_cancel: what has not begun for this lead never will
+UPDATE sends SET state = 'cancelled', reason = $2, claim_id = NULL, lease_until = NULL, held = NULL
+ WHERE lead_id = $1 AND state = 'queued'"""
+
+SEND_BY_PROVIDER: Final = """
+-- send_by_provider: the send that the provider knows under this id
+SELECT id FROM sends WHERE provider_id = $1"""
+
+SEND_EVENT_ADD: Final = """
+-- send_event_add: remember an event of the provider's; no row when it was applied before
+INSERT INTO send_events (event_id, day, send_id, kind, at) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (event_id, day) DO NOTHING RETURNING event_id"""
+
+SUPPRESS: Final = """
+-- suppress: never write to these again; the first reason stays
+INSERT INTO suppressions (kind, value_hash, reason) SELECT kind, value_hash, $3
+  FROM unnest($1::text[], $2::bytea[]) AS known (kind, value_hash)
+ON CONFLICT (kind, value_hash, scope) DO NOTHING"""
+
+DEPLOYMENT_BIND: Final = """
+-- deployment_bind: the first deployment that sends from this database is the one that may
+INSERT INTO deployment_identity (id) VALUES ($1) ON CONFLICT DO NOTHING"""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A claimed send: which sequence, for whom, asked for when (None: not by the person)."""
+
+    id: UUID
+    lead_id: UUID
+    held: str | None
+    sequence: str
+    requested_at: datetime | None
+    now: datetime
+    other_deployment: bool
+
+
+@dataclass(frozen=True)
+class Locked:
+    """A send under lock."""
+
+    id: UUID
+    lead_id: UUID
+    state: SendState
+    address_hash: bytes
+
+
+async def enrol(
+    tx: Db,
+    *,
+    enrolment: UUID,
+    send: UUID,
+    sequence: str,
+    lead_id: UUID,
+    occasion: str,
+    requested_at: datetime | None,
+    address_hash: bytes,
+    lane: int,
+) -> bool:
+    """Enrol and queue the first step. False when the lead was enrolled for this occasion before."""
+    args = (enrolment, sequence, lead_id, occasion, requested_at, send, address_hash, lane)
+    return await tx.fetchval(ENROL, *args) is not None
+
+
+async def plan(db: Db, send_id: UUID, deployment: str | None) -> Plan | None:
+    """What the send is about; None when it is gone."""
+    row = await db.fetchrow(SEND_PLAN, send_id, deployment)
+    return Plan(**row) if row else None
+
+
+async def begin(db: Db, send_id: UUID, claim: UUID, *, needs: timedelta, deployment: str | None) -> bool:
+    """Mark as ``sending``. False when suppressed, bound elsewhere, cancelled, or the claim is lost or too short."""
+    return await db.fetchval(SEND_BEGIN, send_id, claim, needs, deployment) is not None
+
+
+async def suppress_send(tx: Db, send_id: UUID, claim: UUID) -> str | None:
+    """End a send whose address is suppressed: the suppression's reason, None when it is not suppressed."""
+    reason: str | None = await tx.fetchval(SEND_SUPPRESS, send_id, claim)
+    return reason
+
+
+async def hold(tx: Db, send_id: UUID, claim: UUID, why: str) -> bool:
+    """Note why a send waits. False when that was known or the claim is lost."""
+    return await tx.fetchval(SEND_HOLD, send_id, claim, why) is not None
+
+
+async def again(
+    db: Db, send_id: UUID, claim: UUID, *, delay: timedelta, attempts: int, held: str | None = None
+) -> bool:
+    """Queue once more a send that was provably not taken. False when the claim is lost."""
+    return await db.fetchval(SEND_AGAIN, send_id, claim, delay, attempts, held) is not None
+
+
+async def lock(tx: Db, send_id: UUID) -> Locked | None:
+    """Lock a send for a fact about it."""
+    row = await tx.fetchrow(SEND_LOCK, send_id)
+    return Locked(row["id"], row["lead_id"], SendState(row["state"]), row["address_hash"]) if row else None
+
+
+async def write_fact(tx: Db, send_id: UUID, state: SendState, *, reason: str | None, provider_id: str | None) -> None:
+    """Write the state that a fact led to."""
+    await tx.execute(SEND_FACT, send_id, state, reason, provider_id)
+
+
+async def seen(tx: Db, send_id: UUID, kind: str, at: datetime) -> None:
+    """Note the first time a letter was opened or clicked."""
+    await tx.execute(SEND_SEEN, send_id, kind, at)
+
+
+async def cancel_queued(tx: Db, lead_id: UUID, reason: str) -> int:
+    """Cancel the lead's sends that have not begun; their number."""
+    return await tx.execute(SENDS_CANCEL, lead_id, reason)
+
+
+async def by_provider_id(tx: Db, provider_id: str) -> UUID | None:
+    """The send with this provider id."""
+    found: UUID | None = await tx.fetchval(SEND_BY_PROVIDER, provider_id)
+    return found
+
+
+async def add_event(tx: Db, event_id: str, send_id: UUID, kind: str, at: datetime) -> bool:
+    """Remember a provider event. False when it was applied before."""
+    return await tx.fetchval(SEND_EVENT_ADD, event_id, at.date(), send_id, kind, at) is not None
+
+
+async def suppress(tx: Db, kinds: Sequence[str], hashes: Sequence[bytes], reason: str) -> None:
+    """Suppress addresses and numbers by hash."""
+    await tx.execute(SUPPRESS, list(kinds), list(hashes), reason)
+
+
+async def bind_deployment(db: Db, deployment: str) -> None:
+    """Bind the database to this deployment, unless it is bound already."""
+    await db.execute(DEPLOYMENT_BIND, deployment)

@@ -1,0 +1,1 @@
+"""What every feature stands on: configuration, database, HTTP, keys, limits, readiness. Knows no feature."""

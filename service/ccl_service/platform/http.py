@@ -1,0 +1,133 @@
+"""The route table and the application around it.
+
+A feature declares ``ROUTES: tuple[Route, ...]``; policy, limit and method come from there. What happens around a
+handler is ``platform.middleware``; bodies and answers are ``platform.body``.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from pydantic import BaseModel
+
+from ccl_service.platform.auth import PRINCIPAL, Auth, Principal
+from ccl_service.platform.body import json_reply, parse_json, parse_query, read_body
+from ccl_service.platform.config import Settings
+from ccl_service.platform.db import Db
+from ccl_service.platform.keys import KeyRing
+from ccl_service.platform.limits import LimitClass, Limiter
+from ccl_service.platform.middleware import REQUEST_ID, Gate
+from ccl_service.platform.phase import Phase
+from ccl_service.platform.telemetry import Metrics
+
+__all__ = [
+    "CLOCK",
+    "DB",
+    "KEYS",
+    "LIMITER",
+    "METRICS",
+    "PHASE",
+    "PRINCIPAL",
+    "REQUEST_ID",
+    "SETTINGS",
+    "Auth",
+    "LimitClass",
+    "Principal",
+    "Route",
+    "build_app",
+    "json_reply",
+    "parse_json",
+    "parse_query",
+    "read_body",
+]
+
+Clock = Callable[[], datetime]
+
+SETTINGS: Final = web.AppKey("settings", Settings)
+DB: Final = web.AppKey("db", Db)
+KEYS: Final = web.AppKey("keys", KeyRing)
+LIMITER: Final = web.AppKey("limiter", Limiter)
+METRICS: Final = web.AppKey("metrics", Metrics)
+PHASE: Final = web.AppKey("phase", Phase)
+CLOCK: Final[web.AppKey[Clock]] = web.AppKey("clock")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One row of the table.
+
+    ``body``, ``query``, ``response``, ``status`` (of success) and ``summary`` make the OpenAPI document; the handler
+    parses with ``parse_json`` and ``parse_query``.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    auth: Auth
+    limit: LimitClass
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    response: type[BaseModel] | None = None
+    status: int = 200
+    summary: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a row without a policy."""
+        if not isinstance(self.auth, Auth) or not isinstance(self.limit, LimitClass):
+            raise ValueError(f"{self.method} {self.path} has no policy")
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """The resources every application has."""
+
+    settings: Settings
+    db: Db
+    keys: KeyRing
+    limiter: Limiter
+    metrics: Metrics
+    clock: Clock
+    phase: Phase
+
+
+def build_app(platform: Platform, routes: Iterable[Route]) -> web.Application:
+    """The application with ``routes`` and nothing else.
+
+    Raises ValueError for a method and path that appear twice, and for an empty table.
+    """
+    table = tuple(routes)
+    _check(table)
+    gate = Gate(
+        settings=platform.settings,
+        keys=platform.keys,
+        limiter=platform.limiter,
+        metrics=platform.metrics,
+        clock=platform.clock,
+        phase=platform.phase,
+    )
+    app = web.Application(middlewares=[gate.middleware], client_max_size=platform.settings.body_limit_bytes)
+    app.on_response_prepare.append(gate.put_headers)
+    app[SETTINGS] = platform.settings
+    app[DB] = platform.db
+    app[KEYS] = platform.keys
+    app[LIMITER] = platform.limiter
+    app[METRICS] = platform.metrics
+    app[CLOCK] = platform.clock
+    app[PHASE] = platform.phase
+    for row in table:
+        added = app.router.add_route(row.method, row.path, row.handler)
+        gate.policies[added] = (row.auth, row.limit, row.path)
+    return app
+
+
+def _check(table: tuple[Route, ...]) -> None:
+    if not table:
+        raise ValueError("an application without routes")
+    seen: set[tuple[str, str]] = set()
+    for row in table:
+        if (row.method, row.path) in seen:
+            raise ValueError(f"{row.method} {row.path} appears twice")
+        seen.add((row.method, row.path))

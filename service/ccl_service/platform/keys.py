@@ -1,0 +1,179 @@
+"""The keys a process holds: read from values or files, re-read while running, one derived key per token purpose.
+
+Files and their rotation states belong to ``ccl_contract.keys``; what a token says belongs to whoever signs it.
+"""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from ccl_contract.keys import Key, KeyFile, key_bytes, parse_key_file
+from ccl_contract.readiness import KeyIds
+from ccl_service.platform.problems import Unauthenticated
+
+#: How often key files are looked at.
+RELOAD_SECONDS: Final = 5.0
+
+
+class KeyName(StrEnum):
+    """The three rotating keys."""
+
+    INTERNAL_API = "internal_api"
+    JWT = "jwt"
+    SESSION = "session"
+
+
+@dataclass(frozen=True, slots=True)
+class KeySource:
+    """Where a key comes from: exactly one of a value and a file."""
+
+    value: str | None = field(default=None, repr=False)
+    file: Path | None = None
+
+    def read(self) -> str:
+        """The current text. Raises OSError or UnicodeDecodeError for a file that cannot be read."""
+        if self.file is not None:
+            return self.file.read_text()
+        return self.value or ""
+
+
+def hkdf_sha256(secret: bytes, info: bytes) -> bytes:
+    """32 bytes derived from ``secret`` for ``info``: RFC 5869 with an empty salt and one block."""
+    extracted = hmac.digest(bytes(32), secret, hashlib.sha256)
+    return hmac.digest(extracted, info + b"\x01", hashlib.sha256)
+
+
+def b64encode(data: bytes) -> str:
+    """base64url without padding."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def b64decode(text: str) -> bytes:
+    """The reverse of ``b64encode``. Raises ValueError."""
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except binascii.Error as exc:
+        raise ValueError("not base64url") from exc
+
+
+class KeyRing:
+    """Verify with every key, sign with the current one. Keeps the last good set when a file becomes unreadable."""
+
+    def __init__(
+        self,
+        sources: Mapping[KeyName, KeySource],
+        *,
+        monitor: Path | None = None,
+        on_unreadable: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """``on_unreadable`` is told the key's name each time its file cannot be used.
+
+        Raises OSError or ValueError when a source is unusable at the start.
+        """
+        self._sources = dict(sources)
+        self._monitor_source = KeySource(file=monitor) if monitor else None
+        self._on_unreadable = on_unreadable
+        self._sets: dict[KeyName, KeyFile] = {n: parse_key_file(s.read()) for n, s in self._sources.items()}
+        self._monitor = self._monitor_source.read().strip() if self._monitor_source else None
+        self._derived: dict[tuple[KeyName, str, str], bytes] = {}
+
+    def ids(self) -> KeyIds:
+        """The key ids held, which the operator compares with what it wrote."""
+        return KeyIds(**{str(name): keys.ids for name, keys in self._sets.items()})
+
+    def refresh(self) -> None:
+        """Read the files again. What cannot be read or parsed leaves the set as it is."""
+        for name, source in self._sources.items():
+            if source.file is None:
+                continue
+            try:
+                keys = parse_key_file(source.read())
+            except (OSError, ValueError):
+                self._on_unreadable(name)
+                continue
+            if keys != self._sets[name]:
+                self._sets[name] = keys
+                self._derived.clear()
+        self._refresh_monitor()
+
+    def _refresh_monitor(self) -> None:
+        if self._monitor_source is None:
+            return
+        try:
+            token = self._monitor_source.read().strip()
+        except (OSError, ValueError):
+            token = ""
+        if token:
+            self._monitor = token
+        else:
+            self._on_unreadable("monitor")
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Look at the files every 5 s until ``stop``."""
+        while not stop.is_set():
+            try:
+                await asyncio.wait_for(stop.wait(), RELOAD_SECONDS)
+            except TimeoutError:
+                # a mounted Secret is a local file of a few hundred bytes: reading it does not hold the loop up
+                self.refresh()
+
+    def is_root(self, presented: str) -> bool:
+        """Whether ``presented`` is one of the internal API keys, compared in constant time against all of them."""
+        found = False
+        for key in self._keys(KeyName.INTERNAL_API):
+            found |= _same(presented, key.secret.get_secret_value())
+        return found
+
+    def is_monitor(self, presented: str) -> bool:
+        """Whether ``presented`` is the monitoring token."""
+        return self._monitor is not None and _same(presented, self._monitor)
+
+    def sign(self, purpose: str, payload: bytes, *, name: KeyName = KeyName.JWT) -> str:
+        """A token ``<payload>.<key id>.<MAC>`` that only ``verify`` with the same purpose accepts.
+
+        The payload is readable by whoever holds the token; time limits belong into it.
+        """
+        key = self._sets[name].current
+        head = f"{b64encode(payload)}.{b64encode(key.id.encode())}"
+        return f"{head}.{b64encode(self._mac(name, key, purpose, head))}"
+
+    def verify(self, purpose: str, token: str, *, name: KeyName = KeyName.JWT) -> bytes:
+        """The payload of a token that was signed for ``purpose``. Raises Unauthenticated."""
+        head, _, mac = token.rpartition(".")
+        body, _, key_id = head.rpartition(".")
+        try:
+            given, payload, wanted = b64decode(mac), b64decode(body), b64decode(key_id).decode()
+        except ValueError as exc:
+            raise Unauthenticated("the token is malformed") from exc
+        key = next((k for k in self._keys(name) if k.id == wanted), None)
+        if key is None or not hmac.compare_digest(given, self._mac(name, key, purpose, head)):
+            raise Unauthenticated("the token is not valid")
+        return payload
+
+    def digest(self, purpose: str, data: bytes, *, name: KeyName = KeyName.JWT) -> bytes:
+        """A keyed digest of 32 bytes under the current key."""
+        return self._mac(name, self._sets[name].current, purpose, data.hex())
+
+    def _keys(self, name: KeyName) -> tuple[Key, ...]:
+        held = self._sets.get(name)
+        return held.keys if held else ()
+
+    def _mac(self, name: KeyName, key: Key, purpose: str, message: str) -> bytes:
+        at = (name, key.id, purpose)
+        derived = self._derived.get(at)
+        if derived is None:
+            derived = hkdf_sha256(key_bytes(key.secret.get_secret_value()), f"ccl/v1/{purpose}".encode())
+            self._derived[at] = derived
+        return hmac.digest(derived, message.encode(), hashlib.sha256)
+
+
+def _same(presented: str, secret: str) -> bool:
+    """Constant-time comparison. aiohttp hands on header bytes that are not UTF-8 as lone surrogates."""
+    return hmac.compare_digest(presented.encode("utf-8", "surrogateescape"), secret.encode())

@@ -1,0 +1,212 @@
+"""How often one client may call. Counted in this process, reconciled with Redis behind the requests' back.
+
+A request never waits for Redis: it is judged by the counts known here plus those that the other processes had at
+the last reconciliation (every 200 ms). Without Redis, or with Redis away, each process counts for itself.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final, Protocol
+
+from ccl_service.platform.problems import RateLimited
+
+RECONCILE_SECONDS: Final = 0.2
+REDIS_SECONDS: Final = 0.02
+#: Windows kept in memory; beyond it the oldest go, which errs in the caller's favour.
+MOST_COUNTERS: Final = 100_000
+
+
+class LimitClass(StrEnum):
+    """Which limit a route falls under."""
+
+    NONE = "none"
+    DEFAULT = "default"
+    MONITORING = "monitoring"
+    CHAT = "chat"
+    #: Only refused signatures and tokens count: the handler raises Unauthenticated or NotFound.
+    FAILURES = "failures"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """``most`` requests in each ``window``."""
+
+    most: int
+    window: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a client stands after a request: ``reset`` is the rest of the window in seconds."""
+
+    limit_class: LimitClass
+    limit: Limit
+    remaining: int
+    reset: float
+
+    def headers(self) -> Mapping[str, str]:
+        """RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers)."""
+        name, window = self.limit_class.value, int(self.limit.window.total_seconds())
+        return {
+            "RateLimit": f'"{name}";r={self.remaining};t={max(1, round(self.reset))}',
+            "RateLimit-Policy": f'"{name}";q={self.limit.most};w={window}',
+        }
+
+
+@dataclass(slots=True)
+class _Counter:
+    ends: float
+    shared: int = 0
+    unsent: int = 0
+
+
+class SharedCounts(Protocol):
+    """Adds to counters that several processes share."""
+
+    async def add(self, deltas: Mapping[str, int], ttl_ms: Mapping[str, int]) -> Mapping[str, int]:
+        """Add and return the new totals. Raises OSError or TimeoutError when the store does not answer."""
+        ...
+
+
+class Limiter:
+    """Fixed windows aligned to the clock, so that every process means the same window."""
+
+    def __init__(
+        self,
+        limits: Mapping[LimitClass, Limit],
+        *,
+        clock: Callable[[], float],
+        shared: SharedCounts | None = None,
+        on_shared_failure: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``clock`` gives seconds since the epoch; ``on_shared_failure`` counts reconciliations that failed."""
+        self._limits = dict(limits)
+        self._clock = clock
+        self._shared = shared
+        self._on_shared_failure = on_shared_failure
+        self._counters: dict[str, _Counter] = {}
+
+    def check(self, limit_class: LimitClass, subject: str) -> Standing | None:
+        """Count one request of ``subject``. None where no limit applies. Raises RateLimited."""
+        standing = self._judge(limit_class, subject)
+        if standing is not None:
+            self._counter(limit_class, subject, standing.limit).unsent += 1
+        return standing
+
+    def check_failures(self, subject: str) -> Standing | None:
+        """Judge without counting. Raises RateLimited when too many of this client's attempts have failed."""
+        return self._judge(LimitClass.FAILURES, subject)
+
+    def count_failure(self, subject: str) -> None:
+        """Count one failed attempt."""
+        limit = self._limits.get(LimitClass.FAILURES)
+        if limit is not None:
+            self._counter(LimitClass.FAILURES, subject, limit).unsent += 1
+
+    def _judge(self, limit_class: LimitClass, subject: str) -> Standing | None:
+        limit = self._limits.get(limit_class)
+        if limit is None:
+            return None
+        counter = self._counter(limit_class, subject, limit)
+        used = counter.shared + counter.unsent
+        rest = max(0.0, counter.ends - self._clock())
+        if used >= limit.most:
+            raise RateLimited(f"{limit.most} in {int(limit.window.total_seconds())} s", delay=timedelta(seconds=rest))
+        return Standing(limit_class, limit, limit.most - used - 1, rest)
+
+    def _counter(self, limit_class: LimitClass, subject: str, limit: Limit) -> _Counter:
+        window = limit.window.total_seconds()
+        number = int(self._clock() // window)
+        key = f"ccl:limit:{limit_class}:{subject}:{number}"
+        counter = self._counters.get(key)
+        if counter is None:
+            if len(self._counters) >= MOST_COUNTERS:
+                self._forget_oldest()
+            counter = self._counters[key] = _Counter(ends=(number + 1) * window)
+        return counter
+
+    def _forget_oldest(self) -> None:
+        now = self._clock()
+        for key in [k for k, c in self._counters.items() if c.ends <= now]:
+            del self._counters[key]
+        while len(self._counters) >= MOST_COUNTERS:
+            del self._counters[next(iter(self._counters))]
+
+    async def reconcile(self) -> None:
+        """Send what was counted here and learn the totals. Keeps the counts when the store does not answer."""
+        now = self._clock()
+        for key in [k for k, c in self._counters.items() if c.ends <= now]:
+            del self._counters[key]
+        if self._shared is None:
+            return
+        deltas = {k: c.unsent for k, c in self._counters.items() if c.unsent}
+        if not deltas:
+            return
+        ttl = {k: int((self._counters[k].ends - now) * 1000) + 1000 for k in deltas}
+        try:
+            totals = await self._shared.add(deltas, ttl)
+        except (OSError, TimeoutError):
+            self._on_shared_failure()
+            return
+        for key, total in totals.items():
+            if (counter := self._counters.get(key)) is not None:
+                counter.shared = total
+                counter.unsent -= deltas[key]
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Reconcile every 200 ms until ``stop``."""
+        while not stop.is_set():
+            await self.reconcile()
+            await _pause(stop, RECONCILE_SECONDS)
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+class RedisCounts:
+    """Counters in Redis or Valkey. The client library is imported only where a URL is set."""
+
+    def __init__(self, url: str) -> None:
+        from redis.asyncio import Redis  # noqa: PLC0415 - 100 ms of start time that a single instance need not pay
+
+        self._redis = Redis.from_url(url, socket_timeout=REDIS_SECONDS * 10, socket_connect_timeout=1.0)
+
+    async def add(self, deltas: Mapping[str, int], ttl_ms: Mapping[str, int]) -> Mapping[str, int]:
+        """INCRBY and PEXPIRE for all counters in one round trip."""
+        async with self._translated(), self._redis.pipeline(transaction=False) as pipe:
+            for key, delta in deltas.items():
+                pipe.incrby(key, delta)
+                pipe.pexpire(key, ttl_ms[key])
+            answers = await pipe.execute()
+        return dict(zip(deltas, (int(a) for a in answers[::2]), strict=True))
+
+    async def ping(self) -> None:
+        """Raises OSError when Redis does not answer."""
+        async with self._translated():
+            await self._redis.ping()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._redis.aclose()
+
+    @staticmethod
+    def _translated() -> "_RedisErrors":
+        return _RedisErrors()
+
+
+class _RedisErrors:
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(self, kind: type[BaseException] | None, exc: BaseException | None, _: object) -> None:
+        from redis.exceptions import RedisError  # noqa: PLC0415 - as above
+
+        if isinstance(exc, RedisError):
+            raise ConnectionError("redis does not answer") from exc

@@ -1,0 +1,254 @@
+"""What surrounds every handler: request id, limit, policy, errors as problems, headers, CORS, metrics, one log line.
+
+One function instead of a chain, because each link of a chain costs a coroutine per request.
+"""
+
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+from uuid import uuid4
+
+import structlog
+from aiohttp import web
+from aiohttp.abc import AbstractMatchInfo
+from aiohttp.typedefs import Handler, Middleware
+
+from ccl_service.platform.auth import PRINCIPAL, Auth, Principal, authenticate
+from ccl_service.platform.config import Settings
+from ccl_service.platform.keys import KeyRing
+from ccl_service.platform.limits import LimitClass, Limiter, Standing
+from ccl_service.platform.phase import Phase
+from ccl_service.platform.problems import (
+    CONTENT_TYPE,
+    CclError,
+    Malformed,
+    MethodNotAllowed,
+    NotFound,
+    RateLimited,
+    TooLarge,
+    Unauthenticated,
+    as_document,
+)
+from ccl_service.platform.proxy import client_address, limit_subject, parse_address
+from ccl_service.platform.telemetry import Metrics
+
+Policy = tuple[Auth, LimitClass, str]
+
+REQUEST_ID: Final = web.RequestKey("request_id", str)
+CLIENT: Final = web.RequestKey("client", str)
+_EXTRA: Final = web.RequestKey("extra_headers", dict)
+_GIVEN_ID: Final = re.compile(r"^[A-Za-z0-9._-]{8,64}$")
+
+SECURITY_HEADERS: Final[Mapping[str, str]] = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "X-XSS-Protection": "1; mode=block",
+    "Referrer-Policy": "strict-origin-when-cross-origin",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'",
+    "Server": "ccl",
+}
+HSTS: Final = "max-age=31536000"
+EXPOSED: Final = "X-Request-ID, RateLimit, RateLimit-Policy, Retry-After"
+ALLOWED_HEADERS: Final = "Authorization, X-API-Key, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-ID"
+
+log = structlog.get_logger("ccl.http")
+
+
+def answer(error: CclError, *, instance: str, request_id: str) -> web.Response:
+    """The problem document as a response."""
+    document = as_document(error, instance=instance, request_id=request_id)
+    return web.Response(
+        text=json.dumps(document, separators=(",", ":")),
+        status=error.status,
+        content_type=CONTENT_TYPE,
+        headers=error.headers,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The middleware and what it needs. ``policies`` maps each route to its row of the table."""
+
+    settings: Settings
+    keys: KeyRing
+    limiter: Limiter
+    metrics: Metrics
+    clock: Callable[[], datetime]
+    phase: Phase
+    policies: dict[web.AbstractRoute, Policy] = field(default_factory=dict)
+
+    @property
+    def middleware(self) -> Middleware:
+        """The new-style aiohttp middleware."""
+
+        @web.middleware
+        async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
+            return await self.run(request, handler)
+
+        return around
+
+    async def put_headers(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Put the headers of every answer on, streamed ones included (a receiver of ``on_response_prepare``)."""
+        response.headers.update(SECURITY_HEADERS)
+        extra = request.get(_EXTRA)
+        if extra:
+            response.headers.update(extra)
+        if self.phase.draining:
+            response.headers["Connection"] = "close"
+            response.force_close()
+
+    async def run(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer one request; never raises but for a cancelled connection."""
+        started = time.perf_counter()
+        extra = self._begin(request)
+        match = request.match_info
+        policy = self.policies.get(match.route)
+        template = policy[2] if policy else "(none)"
+        self.phase.entered()
+        status = 499  # what the log says when the caller hangs up before there is an answer
+        try:
+            response = await self._respond(request, handler, match, policy, extra)
+            status = response.status
+            return response
+        finally:
+            self.phase.left()
+            seconds = time.perf_counter() - started
+            self.metrics.observe(request.method if policy else "(any)", template, status, seconds)
+            log.info(
+                "request",
+                action="http:request:answered",
+                request_id=request[REQUEST_ID],
+                method=request.method,
+                route=template,
+                status=status,
+                took_ms=round(seconds * 1000, 2),
+            )
+
+    def _begin(self, request: web.Request) -> dict[str, str]:
+        given = request.headers.get("X-Request-ID", "")
+        request_id = given if _GIVEN_ID.match(given) else uuid4().hex
+        request[REQUEST_ID] = request_id
+        extra = {"X-Request-ID": request_id}
+        request[_EXTRA] = extra
+        trust = self.settings.trust_proxy
+        address = client_address(request.remote, request.headers.getall("X-Forwarded-For", ()), trust)
+        request[CLIENT] = limit_subject(address)
+        if self._https(request):
+            extra["Strict-Transport-Security"] = HSTS
+        extra.update(self._cors(request))
+        return extra
+
+    def _https(self, request: web.Request) -> bool:
+        if request.secure:
+            return True
+        peer = parse_address(request.remote)
+        trusted = peer is not None and self.settings.trust_proxy.trusts(peer)
+        return trusted and request.headers.get("X-Forwarded-Proto", "").split(",")[-1].strip().lower() == "https"
+
+    def _cors(self, request: web.Request) -> Mapping[str, str]:
+        origin = request.headers.get("Origin")
+        if origin is None:
+            return {"Vary": "Origin"} if self.settings.cors_origin else {}
+        allowed = self.settings.cors_origin
+        if origin not in allowed and "*" not in allowed:
+            return {"Vary": "Origin"}
+        return {
+            "Access-Control-Allow-Origin": origin,
+            "Access-Control-Expose-Headers": EXPOSED,
+            "Vary": "Origin",
+        }
+
+    async def _respond(
+        self,
+        request: web.Request,
+        handler: Handler,
+        match: AbstractMatchInfo,
+        policy: Policy | None,
+        extra: dict[str, str],
+    ) -> web.StreamResponse:
+        try:
+            if policy is None:
+                return self._unrouted(request, match, extra)
+            self._admit(request, policy, extra)
+            try:
+                return await handler(request)
+            except (Unauthenticated, NotFound):
+                if policy[1] is LimitClass.FAILURES:
+                    self.limiter.count_failure(request[CLIENT])
+                raise
+        except CclError as exc:
+            return self._problem(request, exc)
+        except web.HTTPException as exc:
+            if exc.status < 400:
+                raise  # a redirect is an answer; only aiohttp's refusals are put in our words
+            return self._problem(request, _translated(exc))
+        except Exception as exc:
+            log.error("request failed", action="http:request:failed", request_id=request[REQUEST_ID], exc_info=exc)
+            return self._problem(request, CclError())
+
+    def _problem(self, request: web.Request, error: CclError) -> web.Response:
+        if isinstance(error, RateLimited):
+            self.metrics.limited.labels(error.code).inc()
+        if error.status == 500 and error.__cause__ is not None:
+            log.error("request failed", action="http:request:failed", request_id=request[REQUEST_ID], exc_info=error)
+        return answer(error, instance=request.path, request_id=request[REQUEST_ID])
+
+    def _unrouted(self, request: web.Request, match: AbstractMatchInfo, extra: dict[str, str]) -> web.Response:
+        """No route: a preflight for a path that exists, 405 or 404. Strangers' probing is limited like any call."""
+        self._limit(request, LimitClass.DEFAULT, extra)
+        error = match.http_exception
+        if not isinstance(error, web.HTTPMethodNotAllowed):
+            raise NotFound
+        if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+            if "Access-Control-Allow-Origin" in extra:
+                extra["Access-Control-Allow-Methods"] = ", ".join(sorted(error.allowed_methods))
+                extra["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
+                extra["Access-Control-Max-Age"] = "600"
+            return web.Response(status=204)
+        raise MethodNotAllowed(sorted(error.allowed_methods))
+
+    def _admit(self, request: web.Request, policy: Policy, extra: dict[str, str]) -> None:
+        """Limit first, so that guessing keys is limited too; then the policy."""
+        auth, limit_class, _ = policy
+        if limit_class is LimitClass.CHAT and auth is Auth.VISITOR:
+            # one conversation counts as one client: many visitors may share an address
+            request[PRINCIPAL] = self._principal(request, auth, extra)
+            self._limit(request, limit_class, extra, subject=request[PRINCIPAL].id)
+            return
+        self._limit(request, limit_class, extra)
+        request[PRINCIPAL] = self._principal(request, auth, extra)
+
+    def _principal(self, request: web.Request, auth: Auth, extra: dict[str, str]) -> Principal:
+        try:
+            return authenticate(auth, request.headers, self.keys, now=self.clock())
+        except Unauthenticated:
+            if auth is Auth.VISITOR:
+                self._limit(request, LimitClass.DEFAULT, extra)
+            raise
+
+    def _limit(
+        self, request: web.Request, limit_class: LimitClass, extra: dict[str, str], *, subject: str | None = None
+    ) -> None:
+        standing: Standing | None
+        if limit_class is LimitClass.FAILURES:
+            standing = self.limiter.check_failures(request[CLIENT])
+        else:
+            standing = self.limiter.check(limit_class, subject or request[CLIENT])
+        if standing is not None:
+            extra.update(standing.headers())
+
+
+def _translated(exc: web.HTTPException) -> CclError:
+    """aiohttp's own refusals in our words."""
+    if isinstance(exc, web.HTTPRequestEntityTooLarge):
+        return TooLarge()
+    if exc.status == 404:
+        return NotFound()
+    if isinstance(exc, web.HTTPMethodNotAllowed):
+        return MethodNotAllowed(sorted(exc.allowed_methods))
+    return Malformed() if exc.status < 500 else CclError()

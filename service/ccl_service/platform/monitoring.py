@@ -1,0 +1,189 @@
+"""Probes and the monitoring API. Strangers learn whether the service works; details need a key."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import SecretStr
+
+from ccl_contract.readiness import CheckStatus
+from ccl_service.platform.auth import PRINCIPAL
+from ccl_service.platform.db import PoolDb
+from ccl_service.platform.health import DatabaseHealth, DatabaseProbe
+from ccl_service.platform.http import CLOCK, DB, KEYS, METRICS, PHASE, SETTINGS, Auth, LimitClass, Route, json_reply
+from ccl_service.platform.limits import RedisCounts
+from ccl_service.platform.phase import Role
+from ccl_service.platform.readiness import CheckRegistry, report
+from ccl_service.version import VERSION
+
+PROBE: Final = web.AppKey("probe", DatabaseProbe)
+CHECKS: Final = web.AppKey("checks", CheckRegistry)
+REDIS: Final = web.AppKey("redis", RedisCounts)
+ROLE: Final = web.AppKey("role", Role)
+STARTED: Final = web.AppKey("started", float)
+
+DETAILED: Final = frozenset({"root", "monitor"})
+
+
+async def live(_: web.Request) -> web.Response:
+    """GET /live: 200 as long as the loop turns. Touches no dependency, so that no outage restarts every pod."""
+    return json_reply({"status": "live"})
+
+
+async def ready(request: web.Request) -> web.Response:
+    """GET /ready: 200 ready; 503 with the reason while draining, or without a usable database."""
+    if request.app[PHASE].draining:
+        return json_reply({"status": "not ready", "reason": "Draining"}, status=503)
+    database = await request.app[PROBE].check()
+    if database.state != "up":
+        return json_reply({"status": "not ready", "reason": database.reason}, status=503)
+    return json_reply({"status": "ready"})
+
+
+async def health(request: web.Request) -> web.Response:
+    """GET /health: 200, or 503 for the database or the way out. With a key: latencies, versions, the pool."""
+    app = request.app
+    database = await app[PROBE].check()
+    draining = app[PHASE].draining
+    redis = await _redis_state(app)
+    failed = draining or database.state != "up"
+    degraded = redis == "down"
+    status = "draining" if draining else "unhealthy" if failed else "degraded" if degraded else "healthy"
+    components: dict[str, Any] = {"database": {"state": database.state}, "redis": {"state": redis}}
+    document: dict[str, Any] = {"status": status, "components": components}
+    if request[PRINCIPAL].kind in DETAILED:
+        components["database"] |= _database_details(app, database)
+        settings = app[SETTINGS]
+        document |= {
+            "version": VERSION,
+            "revision": settings.ccl_revision,
+            "role": app[ROLE],
+            "environment": settings.env,
+            "uptime_s": _uptime(app),
+        }
+    return json_reply(document, status=503 if failed else 200)
+
+
+def _database_details(app: web.Application, database: DatabaseHealth) -> Mapping[str, Any]:
+    db = app[DB]
+    pool = {"in_use": db.in_use, "size": db.size} if isinstance(db, PoolDb) else {}
+    return {
+        "latency_ms": database.latency_ms,
+        "age_s": round(asyncio.get_running_loop().time() - database.checked_at, 2),
+        "reason": database.reason,
+        "pool": pool,
+    }
+
+
+async def _redis_state(app: web.Application) -> str:
+    redis = app.get(REDIS)
+    if redis is None:
+        return "unused"
+    try:
+        async with asyncio.timeout(1):
+            await redis.ping()
+    except (OSError, TimeoutError):
+        return "down"
+    return "up"
+
+
+async def production_readiness(request: web.Request) -> web.Response:
+    """GET production-readiness: 200 whatever the verdict. Without a key only the verdict and its counts."""
+    app = request.app
+    settings = app[SETTINGS]
+    document = await report(app[CHECKS], revision=settings.ccl_revision, version=VERSION, keys=app[KEYS], db=app[DB])
+    if request[PRINCIPAL].kind in DETAILED:
+        return json_reply(document.model_dump(mode="json", by_alias=True, exclude_none=True))
+    counts = {status: sum(c.status is status for c in document.checks) for status in CheckStatus}
+    return json_reply({"v": 1, "status": document.status, "counts": counts})
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """GET metrics: this process's numbers as JSON; 401."""
+    app = request.app
+    _observe(app)
+    samples = [
+        {"name": s.name, "labels": s.labels, "value": s.value}
+        for family in app[METRICS].registry.collect()
+        for s in family.samples
+        if not s.name.endswith("_created")
+    ]
+    return json_reply({"at": app[CLOCK](), "uptime_s": _uptime(app), "metrics": samples})
+
+
+async def prometheus(request: web.Request) -> web.Response:
+    """GET metrics/prometheus: the exposition format; 401."""
+    _observe(request.app)
+    body = generate_latest(request.app[METRICS].registry)
+    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def performance(request: web.Request) -> web.Response:
+    """GET performance: per route of this process, with percentiles of the last 1,024 requests each; 401."""
+    rows = request.app[METRICS].performance()
+    total, errors = sum(r["requests"] for r in rows), sum(r["errors"] for r in rows)
+    uptime = _uptime(request.app)
+    return json_reply(
+        {
+            "scope": "process",
+            "uptime_s": uptime,
+            "requests": total,
+            "requests_per_s": round(total / uptime, 3) if uptime else 0.0,
+            "error_rate": round(errors / total, 4) if total else 0.0,
+            "routes": rows,
+        }
+    )
+
+
+async def config(request: web.Request) -> web.Response:
+    """GET config: the effective settings, secrets masked; 401."""
+    settings = request.app[SETTINGS]
+    shown = {name: _masked(getattr(settings, name)) for name in type(settings).model_fields if name != "keys"}
+    keys = {str(name): "file" if source.file else "value" for name, source in settings.keys.items()}
+    return json_reply({"settings": shown, "keys": keys, "key_ids": request.app[KEYS].ids()})
+
+
+def _masked(value: object) -> object:
+    if isinstance(value, SecretStr):
+        return "***"
+    if isinstance(value, tuple):
+        return list(value)
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def _observe(app: web.Application) -> None:
+    app[METRICS].in_flight.set(app[PHASE].in_flight)
+    db = app[DB]
+    if isinstance(db, PoolDb):
+        app[METRICS].db_in_use.set(db.in_use)
+        app[METRICS].db_size.set(db.size)
+
+
+def _uptime(app: web.Application) -> float:
+    return round(asyncio.get_running_loop().time() - app[STARTED], 2)
+
+
+def routes(*, metrics_enabled: bool) -> tuple[Route, ...]:
+    """The rows of this module; without metrics the three that show them are absent."""
+    base = "/api/monitoring"
+    open_ = Auth.PUBLIC
+    probes = tuple(
+        Route("GET", prefix + path, handler, open_, LimitClass.NONE)
+        for path, handler in (("/live", live), ("/ready", ready), ("/health", health))
+        for prefix in ("", base)
+    )
+    watched = (
+        Route("GET", f"{base}/production-readiness", production_readiness, open_, LimitClass.MONITORING),
+        Route("GET", f"{base}/config", config, Auth.MONITOR, LimitClass.MONITORING),
+    )
+    if not metrics_enabled:
+        return probes + watched
+    return (
+        *probes,
+        *watched,
+        Route("GET", f"{base}/metrics", metrics, Auth.MONITOR, LimitClass.MONITORING),
+        Route("GET", f"{base}/metrics/prometheus", prometheus, Auth.MONITOR, LimitClass.MONITORING),
+        Route("GET", f"{base}/performance", performance, Auth.MONITOR, LimitClass.MONITORING),
+    )

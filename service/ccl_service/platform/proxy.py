@@ -1,0 +1,92 @@
+"""Who is calling: the client's address behind trusted proxies.
+
+A forwarded header is believed only when the socket's peer is trusted, and only as far as the trust reaches.
+"""
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_UNKNOWN: Final = ipaddress.IPv4Address("0.0.0.0")  # noqa: S104 - stands for "no address", nothing is bound to it
+
+
+@dataclass(frozen=True, slots=True)
+class TrustProxy:
+    """Trusted networks, or a number of proxies in front. Both empty: forwarded headers are ignored."""
+
+    hops: int = 0
+    networks: tuple[Network, ...] = ()
+
+    def trusts(self, peer: Address) -> bool:
+        """Whether headers from this socket peer count. A hop count believes private addresses only."""
+        if self.networks:
+            return any(peer in network for network in self.networks)
+        return self.hops > 0 and (peer.is_private or peer.is_loopback)
+
+
+def parse_trust(text: str) -> TrustProxy:
+    """``false``, ``true`` (one hop), a hop count, or a comma list of CIDRs. Raises ValueError."""
+    word = text.strip().lower()
+    if word in {"false", "0", ""}:
+        return TrustProxy()
+    if word == "true":
+        return TrustProxy(hops=1)
+    if word.isdigit():
+        return TrustProxy(hops=int(word))
+    return TrustProxy(networks=tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip()))
+
+
+def parse_address(text: str | None) -> Address | None:
+    """An address as it stands in a header or a socket name (port and brackets allowed), or None."""
+    if not text:
+        return None
+    bare = text.strip().strip('"')
+    if bare.startswith("["):
+        bare = bare[1:].partition("]")[0]
+    elif bare.count(":") == 1:
+        bare = bare.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(bare.partition("%")[0])
+    except ValueError:
+        return None
+    return address.ipv4_mapped or address if isinstance(address, ipaddress.IPv6Address) else address
+
+
+def client_address(peer: str | None, forwarded_for: Sequence[str], trust: TrustProxy) -> Address:
+    """The client's address. ``forwarded_for`` are the X-Forwarded-For header lines in order.
+
+    With too few entries, or one that is no address, the socket's peer counts.
+    """
+    socket_peer = parse_address(peer)
+    if socket_peer is None:
+        return _UNKNOWN
+    if not trust.trusts(socket_peer):
+        return socket_peer
+    entries = [parse_address(part) for line in forwarded_for for part in line.split(",")]
+    if trust.networks:
+        return _first_untrusted(socket_peer, entries, trust)
+    if len(entries) < trust.hops:
+        return socket_peer
+    return entries[-trust.hops] or socket_peer
+
+
+def _first_untrusted(peer: Address, entries: Sequence[Address | None], trust: TrustProxy) -> Address:
+    last = peer
+    for entry in reversed(entries):
+        if entry is None:
+            return peer
+        last = entry
+        if not trust.trusts(entry):
+            break
+    return last
+
+
+def limit_subject(address: Address) -> str:
+    """What counts as one client: an IPv4 address, or an IPv6 /64 (one subscriber's smallest usual share)."""
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)

@@ -1,0 +1,81 @@
+"""The production-readiness checks of a process, and the report the operator's gate reads.
+
+What each check looks at is ``platform.checks``; this module runs them, bounds them in time and puts them together.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import structlog
+
+from ccl_contract.readiness import Check, CheckStatus, ReadinessReport, worst
+from ccl_service.platform.db import Db
+from ccl_service.platform.keys import KeyRing
+from ccl_service.platform.problems import CclError
+from ccl_service.platform.schema import SchemaFacts, read_facts
+
+#: The gate gives up after 5 s; a check that takes longer than this is reported as failed.
+CHECK_SECONDS: Final = 3.0
+
+CheckFn = Callable[[], Awaitable[Check]]
+log = structlog.get_logger("ccl.readiness")
+
+
+class CheckRegistry:
+    """The checks by id, in the order in which they were registered, which is the order of the report."""
+
+    def __init__(self) -> None:
+        self._checks: dict[str, CheckFn] = {}
+
+    def register(self, check_id: str, check: CheckFn) -> None:
+        """Add a check. Raises ValueError for an id that is taken or unusable as a condition reason."""
+        if check_id in self._checks:
+            raise ValueError(f"check {check_id} is registered twice")
+        Check(id=check_id, status=CheckStatus.PASS)
+        self._checks[check_id] = check
+
+    async def run(self) -> tuple[Check, ...]:
+        """Every check's verdict; the time of the slowest, at most ``CHECK_SECONDS``."""
+        return tuple(await asyncio.gather(*(_bounded(name, fn) for name, fn in self._checks.items())))
+
+
+async def _bounded(check_id: str, check: CheckFn) -> Check:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            return await check()
+    except TimeoutError:
+        return Check(
+            id=check_id,
+            status=CheckStatus.FAIL,
+            reason="NoAnswer",
+            message=f"no verdict within {CHECK_SECONDS:g} s",
+            action="look at the component that the check is named after",
+        )
+    except Exception as exc:
+        log.error("check failed", action="readiness:check:failed", check=check_id, exc_info=exc)
+        return Check(id=check_id, status=CheckStatus.FAIL, reason="CheckBroken", message="the check itself failed")
+
+
+async def report(registry: CheckRegistry, *, revision: str, version: str, keys: KeyRing, db: Db) -> ReadinessReport:
+    """The whole document. ``schema`` and ``database`` are absent while the database cannot be read."""
+    checks, facts = await asyncio.gather(registry.run(), _facts(db))
+    fields: Mapping[str, object] = {} if facts is None else {"schema": facts.schema, "database": facts.database}
+    return ReadinessReport.model_validate(
+        {
+            "status": worst(c.status for c in checks),
+            "revision": revision,
+            "version": version,
+            "keys": keys.ids(),
+            "checks": checks,
+            **fields,
+        }
+    )
+
+
+async def _facts(db: Db) -> SchemaFacts | None:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            return await read_facts(db)
+    except (CclError, TimeoutError):
+        return None

@@ -1,0 +1,196 @@
+"""One real kube-apiserver for all tests of the operator, with the CRD; per test a namespace and the operator's role."""
+
+import base64
+import itertools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ccl_operator import names
+from ccl_operator.actions import Resource
+from ccl_operator.api.schema import crd
+from ccl_operator.runtime import rbac
+from hack.cluster.apiserver import ADMIN, OPERATOR, ApiServer, bare_apiserver
+from tests.operator.by_hand import ByHand
+from tests.operator.kubernetes_api import ApiAnswer, Json, KubernetesApi
+from tests.operator.operator_process import OperatorProcess, until
+
+CRD = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
+NAMESPACE = Resource("", "v1", "namespaces", "Namespace")
+ROLES = {
+    kind: Resource("rbac.authorization.k8s.io", "v1", f"{kind.lower()}s", kind)
+    for kind in ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
+}
+
+#: Enough for a first promotion: two web pods, everything embedded, backups.
+SPEC: Json = {
+    "image": "registry.example/ccl-service:1",
+    "replicas": 2,
+    "environment": "staging",
+    "http": {"trustProxy": {"hops": 1}},
+    "web": {"resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "0.5Gi"}}},
+    "secrets": {
+        "internalApiKey": {"generate": True},
+        "jwt": {"generate": True},
+        "session": {"generate": True},
+    },
+    "mail": {"from": "Cathy <cathy@mg.example.com>"},
+    "database": {"embedded": {"version": 17, "storage": "1Gi"}},
+    "sessions": {"redis": {"embedded": {}}},
+    "promotion": {"minReady": "0s"},
+    "backup": {"schedule": "0 2 * * *", "destination": {"pvc": {"size": "1Gi"}}, "retention": {"keepLast": 7}},
+}
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """The API server, with the CRD of the code."""
+    with bare_apiserver(tmp_path_factory.mktemp("apiserver")) as found:
+        api = KubernetesApi(found.url, found.ca, found.token_for(ADMIN.name))
+        api.create(CRD, None, crd())
+        until("the CRD is served", lambda: _is_served(api))
+        yield found
+
+
+def _is_served(api: KubernetesApi) -> bool:
+    try:
+        api.list(names.OWNER, "default")
+    except ApiAnswer:
+        return False
+    return True
+
+
+@pytest.fixture(scope="session")
+def api(server: ApiServer) -> KubernetesApi:
+    """The administrator's client."""
+    return KubernetesApi(server.url, server.ca, server.token_for(ADMIN.name))
+
+
+@pytest.fixture(scope="session")
+def _numbers() -> Iterator[int]:
+    return itertools.count(1)
+
+
+@dataclass
+class Place:
+    """One namespace in which one operator works."""
+
+    server: ApiServer
+    api: KubernetesApi
+    namespace: str
+    hand: ByHand
+    folder: Path
+    processes: list[OperatorProcess] = field(default_factory=list)
+
+    def start_operator(self) -> OperatorProcess:
+        """A new operator process, ready."""
+        process = self.launch_operator()
+        process.wait_ready()
+        return process
+
+    def launch_operator(self, kubeconfig: Path | None = None) -> OperatorProcess:
+        """A new operator process, not waited for."""
+        kubeconfig = kubeconfig or self.server.kubeconfig_for(OPERATOR.name)
+        process = OperatorProcess(kubeconfig, self.namespace, self.folder / "operator.log")
+        self.processes.append(process)
+        return process
+
+    def create(self, name: str = "ccl", **spec: Any) -> Json:
+        """A CclDeployment; ``spec`` replaces fields of the usual one."""
+        metadata = {"name": name, "namespace": self.namespace}
+        return self.api.create(names.OWNER, self.namespace, {"metadata": metadata, "spec": SPEC | spec})
+
+    def owner(self, name: str = "ccl") -> Json:
+        """The CclDeployment now."""
+        return self.api.get(names.OWNER, self.namespace, name)
+
+    def condition(self, kind: str, name: str = "ccl") -> Json:
+        """One condition, empty when it is not there or speaks of an older generation."""
+        owner = self.owner(name)
+        for found in (owner.get("status") or {}).get("conditions") or ():
+            if found["type"] == kind and found["observedGeneration"] == owner["metadata"]["generation"]:
+                return dict(found)
+        return {}
+
+    def is_true(self, kind: str, name: str = "ccl") -> bool:
+        """Whether the condition is True for the present generation."""
+        return self.condition(kind, name).get("status") == "True"
+
+    def promote(self, name: str = "ccl") -> None:
+        """Play controllers until the object is promoted and ready."""
+
+        def promoted() -> bool:
+            self.hand.step()
+            return all(self.is_true(kind, name) for kind in ("Promoted", "Ready"))
+
+        until("the CclDeployment is promoted", promoted, timeout=60)
+
+    def written_children(self) -> list[Json]:
+        """Everything of ours, of the kinds that the operator writes."""
+        return [
+            item
+            for resource in names.CHILDREN
+            if resource not in names.READ_ONLY
+            for item in self.api.list(resource, self.namespace)
+            if item["metadata"].get("labels", {}).get(names.MANAGED_BY_LABEL) == names.MANAGED_BY
+        ]
+
+    def children(self) -> dict[tuple[str, str], str]:
+        """(kind, name) → resourceVersion of everything the operator writes."""
+        return {
+            (item["kind"], item["metadata"]["name"]): item["metadata"]["resourceVersion"]
+            for item in self.written_children()
+        }
+
+    def contents(self) -> list[Json]:
+        """Everything the operator writes, without resourceVersions."""
+        return [
+            item | {"metadata": {key: value for key, value in item["metadata"].items() if key != "resourceVersion"}}
+            for item in self.written_children()
+        ]
+
+    def writes(self) -> list[str]:
+        """The operator's writes in this namespace, as ``patch services/ccl``."""
+        return [
+            f"{event['verb']} {event['objectRef']['resource']}/{event['objectRef'].get('name', '')}"
+            for event in self.server.writes(OPERATOR.name)
+            if event["objectRef"].get("namespace") == self.namespace and event["objectRef"]["resource"] != "events"
+        ]
+
+    def monitor_token(self, name: str = "ccl") -> str:
+        """What the pods would be asked with."""
+        secret = self.api.find(names.SECRET, self.namespace, names.monitor(name))
+        return base64.b64decode(secret["data"]["token"]).decode() if secret else ""
+
+
+@pytest.fixture
+def place(server: ApiServer, api: KubernetesApi, tmp_path: Path, _numbers: Iterator[int]) -> Iterator[Place]:
+    """A fresh namespace with the operator's role in it."""
+    number = next(_numbers)
+    namespace = f"test-{number}"
+    api.create(NAMESPACE, None, {"metadata": {"name": namespace}})
+    grant(api, namespace, rbac.rules())
+    # Of this process alone: the port is fixed, and somebody else may run the same tests.
+    addresses = (f"127.{64 + os.getpid() % 128}.{number}.{pod}" for pod in range(1, 255))
+    found = Place(server, api, namespace, ByHand(api, namespace, addresses), tmp_path)
+    found.hand.token = found.monitor_token
+    try:
+        yield found
+    finally:
+        for process in found.processes:
+            process.kill()
+        found.hand.close()
+        for process in found.processes[-1:]:
+            # Shown when the test fails.
+            print(process.log()[-20_000:])
+
+
+def grant(api: KubernetesApi, namespace: str, rules: list[dict[str, Any]]) -> None:
+    """Bind these rules, in this namespace, to the operator's ServiceAccount."""
+    for manifest in rbac.manifests([namespace], name="ccl-operator", service_account_namespace="ccl-system"):
+        wanted = manifest | ({"rules": rules} if manifest["kind"] == "Role" else {})
+        api.create(ROLES[manifest["kind"]], namespace, wanted)

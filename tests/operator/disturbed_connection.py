@@ -1,0 +1,81 @@
+"""An HTTP proxy in front of the API server that disturbs watches the way real networks and API servers do."""
+
+import asyncio
+import json
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Literal
+
+import aiohttp
+from aiohttp import web
+
+from hack.cluster.apiserver import ApiServer
+
+#: gone: 410 as an ERROR event in the stream; refused: 410 as the answer; error: 500; cut: the connection breaks in
+#: the middle of an event; end: the stream ends at once, cleanly.
+Fault = Literal["gone", "refused", "error", "cut", "end"]
+
+
+class DisturbedConnection:
+    """``faults`` meet the next watches, one each; afterwards watches pass through."""
+
+    def __init__(self, server: ApiServer) -> None:
+        self.faults: deque[Fault] = deque()
+        self.lists = 0
+        self.url = ""
+        self._server = server
+        self._open: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator["DisturbedConnection"]:
+        """Listen on loopback until the block ends."""
+        context = ssl.create_default_context(cafile=str(self._server.ca))
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as self._session:
+            app = web.Application()
+            app.router.add_route("*", "/{path:.*}", self._handle)
+            runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+            await runner.setup()
+            site = web.TCPSite(runner, "127.0.0.1", 0)
+            await site.start()
+            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            try:
+                yield self
+            finally:
+                await runner.cleanup()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if "watch" in request.query:
+            if self.faults:
+                return await self._disturb(request, self.faults.popleft())
+        elif request.method == "GET":
+            self.lists += 1
+        return await self._pass_through(request)
+
+    async def _disturb(self, request: web.Request, fault: Fault) -> web.StreamResponse:
+        status = {"kind": "Status", "status": "Failure", "message": "too old resource version", "code": 410}
+        if fault == "refused":
+            return web.json_response(status, status=410)
+        if fault == "error":
+            return web.json_response({"kind": "Status", "message": "etcd is away", "code": 500}, status=500)
+        answer = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await answer.prepare(request)
+        if fault == "gone":
+            await answer.write(json.dumps({"type": "ERROR", "object": status}).encode() + b"\n")
+        elif fault == "cut":
+            await answer.write(b'{"type":"ADDED","object":{"metadata":{"na')
+            assert request.transport is not None
+            request.transport.abort()
+        return answer
+
+    async def _pass_through(self, request: web.Request) -> web.StreamResponse:
+        headers = {name: value for name, value in request.headers.items() if name.lower() != "host"}
+        body = await request.read()
+        url = f"{self._server.url}{request.path_qs}"
+        async with self._session.request(request.method, url, headers=headers, data=body) as upstream:
+            answer = web.StreamResponse(status=upstream.status, headers={"Content-Type": upstream.content_type})
+            await answer.prepare(request)
+            async for chunk in upstream.content.iter_any():
+                await answer.write(chunk)
+            return answer

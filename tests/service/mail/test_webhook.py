@@ -1,0 +1,150 @@
+"""Mailgun's events: signed, repeated, reordered; each takes effect once."""
+
+import asyncio
+import itertools
+import time
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from ccl_service.mail.model import Accepted, NoAnswer
+from ccl_service.mail.service import apply_event
+from ccl_service.mail.webhook import ProviderEvent
+from ccl_service.platform.http import DB
+from hack.fakes.webhooks import event_payload
+from tests.service.mail.conftest import SIGNING_KEY
+from tests.service.mail.desk import Desk, Says
+
+URL = "/api/webhooks/mailgun"
+
+
+def payload(event: str, send: object, *, key: str = SIGNING_KEY, **extra: Any) -> dict[str, Any]:
+    data = {
+        "event": event,
+        "id": f"id-{event}",
+        "timestamp": time.time(),
+        "recipient": "ann@example.com",
+        "message": {"headers": {"message-id": "1@mg.example.com"}},
+        "user-variables": {"send_id": str(send)},
+    }
+    return event_payload(signing_key=key, event=data | extra, timestamp=time.time())
+
+
+@pytest.fixture
+async def sent(desk: Desk) -> Any:
+    """The id of an accepted send."""
+    await desk.work(Says(Accepted("1@mg.example.com")))
+    return (await desk.send())["id"]
+
+
+async def test_a_delivery_is_applied_and_its_repeat_is_200(client: Any, desk: Desk, sent: Any) -> None:
+    body = payload("delivered", sent)
+    first, second = [await client.post(URL, json=body) for _ in range(2)]
+    assert (first.status, await first.json()) == (200, {"applied": True})
+    assert (second.status, await second.json()) == (200, {"applied": False})
+    assert (await desk.send())["state"] == "delivered"
+    assert (await desk.kinds()).count("mail.delivered") == 1
+
+
+async def test_twenty_copies_at_once_take_effect_once(client: Any, desk: Desk, sent: Any) -> None:
+    body = payload("delivered", sent)
+    answers = await asyncio.gather(*(client.post(URL, json=body) for _ in range(20)))
+    assert {answer.status for answer in answers} == {200}
+    assert sum([(await answer.json())["applied"] for answer in answers]) == 1
+
+
+async def test_another_signature_is_401_and_changes_nothing(client: Any, desk: Desk, sent: Any) -> None:
+    assert (await client.post(URL, json=payload("delivered", sent, key="another"))).status == 401
+    assert (await desk.send())["state"] == "accepted"
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"signature": 1}', b"\xff", b"[]", b'{"event-data": {}}'])
+async def test_a_malformed_body_is_406(client: Any, body: bytes) -> None:
+    answer = await client.post(URL, data=body, headers={"Content-Type": "application/json"})
+    assert answer.status == 406
+
+
+async def test_an_event_of_an_unknown_send_is_200_and_nothing_is_kept(client: Any, db: Any) -> None:
+    assert (await client.post(URL, json=payload("delivered", uuid4()))).status == 200
+    assert await db.fetchval("SELECT count(*) FROM send_events") == 0
+
+
+async def test_without_our_variable_the_message_id_tells_the_send(client: Any, desk: Desk, sent: Any) -> None:
+    body = payload("delivered", sent, **{"user-variables": {}})
+    assert (await (await client.post(URL, json=body)).json())["applied"]
+    assert (await desk.send())["state"] == "delivered"
+
+
+async def test_a_permanent_failure_bounces_and_suppresses_the_address(client: Any, desk: Desk, sent: Any) -> None:
+    await client.post(URL, json=payload("failed", sent, severity="permanent", reason="bounce"))
+    assert (await desk.send())["state"] == "bounced"
+    assert await desk.db.fetchval("SELECT reason FROM suppressions") == "bounce"
+
+
+async def test_a_temporary_failure_changes_no_state(client: Any, desk: Desk, sent: Any) -> None:
+    await client.post(URL, json=payload("failed", sent, severity="temporary"))
+    assert (await desk.send())["state"] == "accepted"
+    assert await desk.db.fetchval("SELECT count(*) FROM suppressions") == 0
+
+
+@pytest.mark.parametrize(("event", "reason"), [("complained", "complaint"), ("unsubscribed", "unsubscribe")])
+async def test_a_complaint_or_unsubscription_opts_the_person_out(
+    client: Any, desk: Desk, sent: Any, event: str, reason: str
+) -> None:
+    await client.post(URL, json=payload(event, sent))
+    assert (await desk.leads.get(desk.lead))["state"] == "opted_out"
+    assert await desk.db.fetchval("SELECT reason FROM suppressions WHERE kind = 'email'") == reason
+
+
+async def test_opened_and_clicked_are_facts_told_once(client: Any, desk: Desk, sent: Any) -> None:
+    for number, event in enumerate(("opened", "clicked", "opened")):
+        await client.post(URL, json=payload(event, sent, id=f"id-{number}"))
+    send = await desk.send()
+    assert (send["state"], send["opened_at"] is not None, send["clicked_at"] is not None) == ("accepted", True, True)
+    assert (await desk.kinds())[-2:] == ["mail.opened", "mail.clicked"]
+
+
+async def test_any_order_of_events_ends_in_the_same_state(desk: Desk) -> None:
+    at = datetime(2026, 11, 23, tzinfo=UTC)
+    ends = set()
+    for order in itertools.permutations(("accepted", "delivered", "complained")):
+        await desk.db.execute("DELETE FROM leads")
+        await desk.db.execute("DELETE FROM suppressions")
+        await desk.take_in()
+        send = (await desk.send())["id"]
+        for kind in order:
+            event = ProviderEvent(f"{send}-{kind}", kind, at, True, None, send, "1@mg.example.com")
+            assert await apply_event(desk.db, event)
+        row = await desk.send()
+        ends.add((row["state"], frozenset(await desk.kinds()) - {"lead.moved"}))
+    assert ends == {
+        (
+            "complained",
+            frozenset(
+                {
+                    "lead.created",
+                    "mail.queued",
+                    "mail.accepted",
+                    "mail.delivered",
+                    "mail.complained",
+                    "lead.opted_out",
+                }
+            ),
+        )
+    }
+
+
+async def test_a_delivery_resolves_a_send_whose_answer_was_lost(desk: Desk, client: Any) -> None:
+    await desk.work(Says(NoAnswer("http:500")))
+    send = await desk.send()
+    assert send["state"] == "unknown"
+    await client.post(URL, json=payload("delivered", send["id"]))
+    assert (await desk.send())["state"] == "delivered"
+    assert (await desk.leads.get(desk.lead))["state"] == "contacted"
+
+
+async def test_with_the_database_away_the_provider_is_asked_to_try_again(client: Any, service: Any, sent: Any) -> None:
+    await service.app[DB].close()
+    assert (await client.post(URL, json=payload("delivered", sent))).status == 503

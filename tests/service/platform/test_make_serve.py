@@ -1,0 +1,110 @@
+"""``make serve`` as its user meets it."""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import aiohttp
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def start(*arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "hack.serve",
+        *arguments,
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def guide_of(process: asyncio.subprocess.Process) -> str:
+    """What it prints once it is ready."""
+    assert process.stdout is not None
+    text = ""
+    async with asyncio.timeout(60):
+        while "hack.chat" not in text:
+            line = (await process.stdout.readline()).decode()
+            assert line, "it ended before it was ready"
+            text += line
+    return text
+
+
+def left_over(data: Path) -> list[str]:
+    """Command lines of processes that still work in ``data``."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if str(data) in " ".join([*process.cmdline(), *process.environ().values()]):
+                found.append(" ".join(process.cmdline()))
+    return found
+
+
+@pytest.fixture
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Short enough for a socket's name, and open for the database's own user."""
+    return tmp_path_factory.mktemp("s")
+
+
+async def test_a_lead_becomes_a_mail_in_the_outbox_and_ctrl_c_leaves_nothing(data: Path) -> None:
+    process = await start("--port", str(free_port()), "--data", str(data))
+    try:
+        guide = await guide_of(process)
+        url = re.search(r"service +(\S+)", guide)
+        key = re.search(r"root key +(\S+)", guide)
+        outbox = re.search(r"sent mail +(\S+)", guide)
+        assert url is not None
+        assert key is not None
+        assert outbox is not None
+        async with aiohttp.ClientSession() as session:
+            lead = {"first_name": "Ana", "email": "ana@example.com"}
+            headers = {"Authorization": f"Bearer {key[1]}"}
+            async with session.post(f"{url[1]}/api/leads", json=lead, headers=headers) as answer:
+                assert answer.status == 201
+            deadline = time.monotonic() + 15
+            while not await _mails(session, outbox[1]):
+                assert time.monotonic() < deadline, "no mail came"
+                await asyncio.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(process.wait(), 20) == 0
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.communicate()
+    assert left_over(data) == []
+
+
+async def _mails(session: aiohttp.ClientSession, outbox: str) -> list[str]:
+    async with session.get(f"{outbox}.json") as answer:
+        return [mail["to"] for mail in await answer.json()]
+
+
+async def test_a_taken_port_is_one_line_with_the_fix(data: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        process = await start("--port", str(port), "--data", str(data))
+        _, err = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 1
+    assert err.decode().splitlines() == [
+        f"ccl: port {port} cannot be used (Address already in use); fix: PORT={port + 1} make serve"
+    ]

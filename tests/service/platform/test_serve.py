@@ -1,0 +1,209 @@
+"""The real process: what it refuses to start with, how it stops, what its roles do."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from ccl_contract.readiness import CheckStatus, ReadinessReport
+from ccl_contract.schema import MigrationReport
+
+
+@dataclass(frozen=True)
+class Process:
+    """A running service."""
+
+    handle: asyncio.subprocess.Process
+    url: str
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def until_status(session: aiohttp.ClientSession, url: str, status: int, *, within: float = 15) -> None:
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        with contextlib.suppress(aiohttp.ClientError):
+            async with session.get(url) as answer:
+                if answer.status == status:
+                    return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"{url} never answered {status}")
+
+
+@contextlib.asynccontextmanager
+async def running(
+    environ: dict[str, str], *arguments: str, program: tuple[str, ...] = ("-m", "ccl_service")
+) -> AsyncIterator[Process]:
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *program,
+        "serve",
+        *arguments,
+        env={"PATH": os.environ["PATH"]} | environ | {"PORT": str(port)},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield Process(process, f"http://127.0.0.1:{port}")
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def command(environ: dict[str, str], *arguments: str) -> tuple[int, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "ccl_service",
+        *arguments,
+        env={"PATH": os.environ["PATH"]} | environ,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as opened:
+        yield opened
+
+
+async def test_a_stop_turns_ready_red_serves_on_finishes_what_is_in_flight_and_exits_0(
+    environ: dict[str, str], root: dict[str, str], session: aiohttp.ClientSession
+) -> None:
+    async with running(environ | {"DRAIN_DELAY_MS": "700"}) as process:
+        await until_status(session, f"{process.url}/ready", 200)
+        half_sent, rest = asyncio.Event(), asyncio.Event()
+
+        async def slow_body() -> AsyncIterator[bytes]:
+            yield b'{"first_name": "Ana", "email": '
+            half_sent.set()
+            await rest.wait()
+            yield b'"ana@example.com"}'
+
+        headers = root | {"Content-Type": "application/json"}
+        slow = asyncio.create_task(session.post(f"{process.url}/api/leads", data=slow_body(), headers=headers))
+        await half_sent.wait()
+        await until_status(session, f"{process.url}/live", 200)
+        process.handle.send_signal(signal.SIGTERM)
+        await until_status(session, f"{process.url}/ready", 503, within=2)
+        async with session.get(f"{process.url}/api/leads", headers=root) as answer:
+            assert answer.status == 200
+            assert answer.headers["Connection"] == "close"
+        await _until_refused(process.url)
+        rest.set()
+        assert (await slow).status == 201
+        assert await asyncio.wait_for(process.handle.wait(), 10) == 0
+
+
+async def _until_refused(url: str) -> None:
+    port = int(url.rpartition(":")[2])
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionError:
+            return
+        writer.close()
+        await asyncio.sleep(0.02)
+    raise AssertionError("the listener never closed")
+
+
+async def test_jobs_only_serves_probes_and_monitoring_and_nothing_else(
+    environ: dict[str, str], root: dict[str, str], session: aiohttp.ClientSession
+) -> None:
+    async with running(environ, "--jobs-only") as process:
+        await until_status(session, f"{process.url}/ready", 200)
+        async with session.get(f"{process.url}/api/monitoring/production-readiness", headers=root) as answer:
+            assert answer.status == 200
+        async with session.get(f"{process.url}/api/leads", headers=root) as answer:
+            assert answer.status == 404
+
+
+async def test_it_starts_without_a_database_and_says_so(
+    environ: dict[str, str], session: aiohttp.ClientSession
+) -> None:
+    environ["DATABASE_URL"] = f"postgresql://nobody@127.0.0.1:{free_port()}/nowhere"
+    async with running(environ) as process:
+        await until_status(session, f"{process.url}/live", 200)
+        await until_status(session, f"{process.url}/ready", 503)
+
+
+async def test_every_wrong_variable_is_named_at_once_and_no_value_shown(environ: dict[str, str]) -> None:
+    environ |= {"CCL_ENV": "production", "INTERNAL_API_KEY": "ccl-internal-2025", "PORT": "many", "CORS_ORIGIN": "*"}
+    code, _, err = await command(environ, "serve")
+    assert code == 1
+    for name in ("INTERNAL_API_KEY", "PORT", "CORS_ORIGIN", "MAILGUN_API_KEY", "OPENAI_API_KEY", "TRUST_PROXY"):
+        assert name in err
+    assert "ccl-internal-2025" not in err
+    assert "many" not in err
+    assert environ["JWT_SECRET"] not in err
+    assert len(err.splitlines()) == 1
+
+
+async def test_a_taken_port_is_one_line_with_the_fix(environ: dict[str, str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        code, _, err = await command(environ | {"PORT": str(taken.getsockname()[1])}, "serve")
+    assert code == 1
+    assert err.splitlines()[-1].endswith("set PORT to a free one")
+
+
+async def test_check_prints_a_table_and_fails_like_the_gate(environ: dict[str, str]) -> None:
+    code, out, _ = await command(environ, "check")
+    assert code == 1
+    verdicts = {line.split()[0]: line.split()[1] for line in out.splitlines()}
+    assert verdicts["DatabaseReachable"] == "pass"
+    assert verdicts["MailgunKeys"] == "fail"
+
+
+async def test_migrate_needs_only_the_database_and_writes_its_report(empty_database_url: str, tmp_path: Path) -> None:
+    last_words = tmp_path / "termination-log"
+    last_words.touch()
+    variables = {"DATABASE_URL": empty_database_url}
+    code, out, err = await command(variables, "migrate", "--report", str(last_words))
+    assert code == 0, err
+    report = MigrationReport.model_validate_json(last_words.read_text())
+    assert report.compatible
+    assert json.loads(out) == json.loads(last_words.read_text())
+
+
+UNREADY = """
+from ccl_contract.readiness import Check, CheckStatus
+from ccl_service.cli import main
+
+async def never() -> Check:
+    return Check(id="NeverReady", status=CheckStatus.FAIL, reason="Built", message="built to fail")
+
+main(checks={"NeverReady": never})
+"""
+
+
+async def test_a_wrapper_can_add_a_check_of_its_own(
+    environ: dict[str, str], root: dict[str, str], session: aiohttp.ClientSession
+) -> None:
+    async with running(environ, "--no-jobs", program=("-c", UNREADY)) as process:
+        await until_status(session, f"{process.url}/ready", 200)
+        async with session.get(f"{process.url}/api/monitoring/production-readiness", headers=root) as answer:
+            report = ReadinessReport.model_validate_json(await answer.text())
+    assert report.status is CheckStatus.FAIL
+    assert report.checks[-1].id == "NeverReady"

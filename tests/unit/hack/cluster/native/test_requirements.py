@@ -1,0 +1,33 @@
+"""What a machine must offer before the node is made."""
+
+import json
+from collections import namedtuple
+
+import pytest
+
+from hack.cluster.native import requirements
+from hack.run import Failure
+
+
+def links(**addresses):
+    return json.dumps([{"ifname": name, "addr_info": [{"local": address}]} for name, address in addresses.items()])
+
+
+def test_a_subnet_that_nobody_uses_is_fine():
+    requirements.require_free_subnet(links(lo="127.0.0.1", eth0="10.12.3.4"))
+
+
+def test_our_own_interface_of_an_earlier_node_does_not_count():
+    requirements.require_free_subnet(json.dumps([{"ifname": "ccl-host", "addr_info": [{"local": "10.123.0.1"}]}]))
+
+
+def test_a_subnet_in_use_is_refused_naming_the_interface():
+    with pytest.raises(Failure, match="in use on this machine by vpn0"):
+        requirements.require_free_subnet(links(vpn0="10.123.0.77"))
+
+
+def test_a_nearly_full_disk_is_refused_with_the_place(monkeypatch, tmp_path):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage(10, 9, 7.9e9))
+    with pytest.raises(Failure, match=rf"7\.9 GB free at {tmp_path}, 8 GB needed"):
+        requirements.require_space(tmp_path)

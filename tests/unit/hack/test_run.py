@@ -1,0 +1,43 @@
+"""One line for what went wrong, and packages only where they are missing."""
+
+import pytest
+
+from hack.run import Failure, main_with_errors, run, wait_until
+
+
+def test_a_failure_is_one_line_with_its_fix_and_exit_code_1(capsys):
+    def main():
+        raise Failure("the port is in use", fix="stop the other one")
+
+    with pytest.raises(SystemExit) as ended:
+        main_with_errors(main)
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "ccl: the port is in use; fix: stop the other one\n"
+
+
+def test_a_program_that_is_not_installed_is_named():
+    with pytest.raises(Failure, match="no-such-program is not installed"):
+        run(["no-such-program"])
+
+
+def test_a_program_that_fails_shows_the_end_of_its_output():
+    with pytest.raises(Failure, match=r"^the thing failed with code 3:\n(?s:.*)\| last words$") as failed:
+        run(["sh", "-c", "seq 100 >&2; echo last words >&2; exit 3"], doing="the thing")
+    assert "| 1\n" not in str(failed.value)
+
+
+def test_with_a_log_the_output_goes_there_and_is_shown_when_it_fails(tmp_path):
+    log = tmp_path / "log"
+    assert run(["echo", "fine"], log=log) == ""
+    with pytest.raises(Failure, match=rf"whole output in {log}.*\n  \| fine\n  \| broken"):
+        run(["sh", "-c", "echo broken; exit 1"], log=log)
+
+
+def test_a_program_that_does_not_end_is_given_up():
+    with pytest.raises(Failure, match="no end after 0 s"):
+        run(["tail", "-f", "/dev/null"], timeout=0.05)
+
+
+def test_waiting_ends_with_a_failure_when_the_time_is_over():
+    with pytest.raises(Failure, match="the moon: not after 0 s"):
+        wait_until(lambda: False, timeout=0.02, what="the moon", every=0.005)

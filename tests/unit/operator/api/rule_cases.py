@@ -1,0 +1,113 @@
+"""For each rule of ``api.rules`` an object that it accepts and one that it refuses, as changes to a good specification.
+
+Used twice: against the Python check, and against a real API server.
+"""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, Final
+
+GOOD: Final[Mapping[str, Any]] = {
+    "image": "localhost/ccl/ccl-service:1",
+    "http": {"corsOrigins": ["https://loans.example.com"]},
+    "secrets": {
+        "mailgun": {"secretRef": "mailgun", "domain": "mg.example.com"},
+        "openai": {"secretRef": "openai"},
+    },
+    "database": {"embedded": {"version": 17, "storage": "1Gi"}},
+    "backup": {"schedule": "0 2 * * *", "destination": {"pvc": {"size": "1Gi"}}},
+}
+REMOVED: Final = object()
+SELECTOR: Final = {"name": "db", "key": "url"}
+Changes = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """``rule`` is a part of the message; the name and the changes are tried as they are."""
+
+    rule: str
+    accepted: Changes
+    refused: Changes
+    name_accepted: str = "ccl"
+    name_refused: str = "ccl"
+
+
+def changed(spec: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
+    """A copy with values at dotted paths; REMOVED takes a field away."""
+    result = deepcopy(dict(spec))
+    for path, value in changes.items():
+        *parents, last = path.split(".")
+        place = result
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        if value is REMOVED:
+            place.pop(last, None)
+        else:
+            place[last] = value
+    return result
+
+
+CASES: Final = (
+    Case("metadata.name must match", {}, {}, name_accepted="a" * 40, name_refused="a" * 41),
+    Case("metadata.name must match", {}, {}, name_accepted="c-1", name_refused="1c"),
+    Case(
+        "requires http.corsOrigins",
+        {"environment": "staging", "http.corsOrigins": []},
+        {"http.corsOrigins": []},
+    ),
+    Case(
+        "takes exact origins only",
+        {"environment": "development", "http.corsOrigins": ["*"]},
+        {"http.corsOrigins": ["https://loans.example.com", "*"]},
+    ),
+    Case(
+        "requires secrets.mailgun",
+        {"environment": "staging", "secrets.mailgun": REMOVED},
+        {"secrets.mailgun": REMOVED},
+    ),
+    Case(
+        "requires secrets.openai",
+        {"environment": "staging", "secrets.openai": REMOVED},
+        {"secrets.openai": REMOVED},
+    ),
+    Case(
+        "secrets.internalApiKey needs exactly one",
+        {"secrets.internalApiKey": {"secretKeyRef": SELECTOR}},
+        {"secrets.internalApiKey": {"secretKeyRef": SELECTOR, "generate": True}},
+    ),
+    Case("secrets.jwt needs exactly one", {"secrets.jwt": {"generate": True}}, {"secrets.jwt": {"generate": False}}),
+    Case("secrets.session needs exactly one", {"secrets.session": {"generate": True}}, {"secrets.session": {}}),
+    Case(
+        "database needs exactly one",
+        {"database": {"urlFrom": {"secretKeyRef": SELECTOR}}},
+        {"database.urlFrom": {"secretKeyRef": SELECTOR}},
+    ),
+    Case("database needs exactly one", {}, {"database": {}}),
+    Case(
+        "sessions.redis needs exactly one",
+        {"sessions": {"redis": {"embedded": {}}}},
+        {"sessions": {"redis": {"embedded": {}, "urlFrom": {"secretKeyRef": SELECTOR}}}},
+    ),
+    Case(
+        "replicas above 1 need sessions.redis",
+        {"replicas": 2, "sessions": {"redis": {"embedded": {}}}},
+        {"replicas": 2},
+    ),
+    Case(
+        "http.trustProxy needs exactly one",
+        {"http.trustProxy": {"cidrs": ["10.0.0.0/8"]}},
+        {"http.trustProxy": {"cidrs": ["10.0.0.0/8"], "hops": 1}},
+    ),
+    Case(
+        "web.extraEnv must not set",
+        {"web.extraEnv": [{"name": "LOG_LEVEL", "value": "info"}]},
+        {"web.extraEnv": [{"name": "DATABASE_URL", "value": "postgresql://elsewhere"}]},
+    ),
+    Case(
+        "jobs.extraEnv must not set",
+        {"jobs.extraEnv": [{"name": "LOG_LEVEL", "value": "info"}]},
+        {"jobs.extraEnv": [{"name": "NODE_ENV", "value": "development"}]},
+    ),
+)

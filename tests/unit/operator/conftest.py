@@ -1,0 +1,366 @@
+"""A pure stand-in of a cluster: carries out plans, and does step by step what a cluster's own controllers would do."""
+
+import base64
+import copy
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from ccl_contract.readiness import Check, CheckStatus, ReadinessReport
+from ccl_contract.schema import Database, SchemaState
+from ccl_operator import names
+from ccl_operator.actions import Delete, Event, Plan, Resource
+from ccl_operator.config import Config
+from ccl_operator.observe import Observed, Probe
+from ccl_operator.plan import plan
+
+START = datetime(2030, 1, 1, tzinfo=UTC)
+CONFIG = Config(
+    redis_image="docker.io/valkey/valkey:8",
+    postgres_images={17: "docker.io/library/postgres:17"},
+    backup_images={17: "localhost/ccl/ccl-backup:17"},
+)
+SPEC: dict[str, Any] = {
+    "image": "localhost/ccl/ccl-service:1",
+    "replicas": 2,
+    "environment": "production",
+    "http": {"host": "loans.example.com", "corsOrigins": ["https://loans.example.com"]},
+    "secrets": {
+        "mailgun": {"secretRef": "mailgun", "domain": "mg.example.com"},
+        "openai": {"secretRef": "openai"},
+    },
+    "mail": {"from": "Cathy <cathy@mg.example.com>", "postalAddress": "100 Example Street"},
+    "database": {"embedded": {"version": 17, "storage": "1Gi"}},
+    "sessions": {"redis": {"embedded": {}}},
+    "promotion": {"minReady": "2s", "deadline": "5m"},
+    "backup": {"schedule": "0 2 * * *", "destination": {"pvc": {"size": "1Gi"}}},
+}
+
+
+def stamp(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def secret(**values: str) -> dict[str, Any]:
+    return {"metadata": {}, "data": {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}}
+
+
+def passing(revision: str) -> ReadinessReport:
+    return ReadinessReport(
+        status=CheckStatus.PASS,
+        revision=revision,
+        schema=SchemaState(own=3, epoch=3, min_compatible=1),
+        database=Database(version_num=170004, max_connections=300),
+        checks=(Check(id="DatabaseReachable", status=CheckStatus.PASS),),
+    )
+
+
+def failing(revision: str, check: str = "MailSender") -> ReadinessReport:
+    bad = Check(id=check, status=CheckStatus.FAIL, message="no sender is set", action="set mail.from")
+    return passing(revision).model_copy(update={"status": CheckStatus.FAIL, "checks": (bad,)})
+
+
+MIGRATED: dict[str, Any] = {
+    "v": 1,
+    "own": 3,
+    "epoch": 3,
+    "min_compatible": 1,
+    "pending": [],
+    "database": {"version_num": 170004, "max_connections": 300},
+}
+
+
+@dataclass
+class SimulatedCluster:
+    """``answers``: image → gate answer of its pods, None for no answer. ``migrations``: image → report or failure.
+
+    ``frozen``: names of objects, and images, for which no controller does anything.
+    """
+
+    spec: dict[str, Any] = field(default_factory=lambda: copy.deepcopy(SPEC))
+    now: datetime = START
+    objects: dict[tuple[Resource, str], dict[str, Any]] = field(default_factory=dict)
+    referenced: dict[str, Mapping[str, Any] | None] = field(default_factory=dict)
+    foreign: set[tuple[Resource, str]] = field(default_factory=set)
+    answers: dict[str, Callable[[str], ReadinessReport | None]] = field(default_factory=dict)
+    migrations: dict[str, Mapping[str, Any] | str] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    writes: int = 0
+    served: list[str | None] = field(default_factory=list)
+    frozen: set[str] = field(default_factory=set)
+    _serial: int = 0
+
+    def __post_init__(self) -> None:
+        self.owner = self._new_owner()
+        self.referenced.update(
+            mailgun=secret(MAILGUN_API_KEY="key-of-mailgun", MAILGUN_WEBHOOK_SIGNING_KEY="signing-of-mailgun"),
+            openai=secret(OPENAI_API_KEY="sk-of-openai"),
+        )
+
+    def _new_owner(self) -> dict[str, Any]:
+        metadata = {"name": "ccl", "namespace": "loans", "uid": self._fresh("owner"), "generation": 1}
+        return {"apiVersion": "x", "kind": "CclDeployment", "metadata": metadata, "spec": self.spec}
+
+    def _fresh(self, prefix: str) -> str:
+        self._serial += 1
+        return f"{prefix}-{self._serial}"
+
+    # -- what tests do
+
+    def change(self, **spec: Any) -> None:
+        self.spec = {**self.spec, **spec}
+        self.owner = {
+            **self.owner,
+            "spec": self.spec,
+            "metadata": {**self.owner["metadata"], "generation": self.owner["metadata"]["generation"] + 1},
+        }
+
+    def delete_owner_and_recreate(self) -> None:
+        uid = self.owner["metadata"]["uid"]
+        for key, each in list(self.objects.items()):
+            if any(reference["uid"] == uid for reference in each["metadata"].get("ownerReferences", ())):
+                del self.objects[key]
+        for key in [key for key in self.objects if key[0] in {names.POD, names.ENDPOINT_SLICE}]:
+            del self.objects[key]
+        self.owner = self._new_owner()
+
+    def run(self, *, until: Callable[[], bool] = lambda: False, passes: int = 200) -> None:
+        """Reconcile until the condition holds, or nothing is written and nothing is awaited within ten minutes."""
+        for _ in range(passes):
+            if until():
+                return
+            before = self.writes
+            result = self.reconcile()
+            if not self.controllers() and self.writes == before:
+                if result.requeue_at is None or result.requeue_at - self.now > timedelta(minutes=10):
+                    return
+                self.now = max(result.requeue_at, self.now + timedelta(seconds=1))
+        raise AssertionError(f"did not settle: {self.owner['status']}")
+
+    def observed(self) -> Observed:
+        children: dict[Resource, tuple[Any, ...]] = dict.fromkeys(names.CHILDREN, ())
+        for (resource, _), manifest in sorted(self.objects.items(), key=lambda item: item[0][1]):
+            children[resource] = (*children[resource], manifest)
+        return Observed(
+            owner=self.owner,
+            children=children,
+            referenced=dict(self.referenced),
+            foreign=frozenset(self.foreign),
+            probes=self._probes(),
+        )
+
+    def reconcile(self) -> Plan:
+        entropy = bytes((self._serial + offset) % 256 for offset in range(256))
+        result = plan(self.observed(), now=self.now, config=CONFIG, entropy=entropy)
+        for each in result.applies:
+            name = each.manifest["metadata"]["name"]
+            if (each.resource, name) not in self.foreign:
+                self._apply(each.resource, name, each.manifest, once=each.once)
+        for each in result.deletes:
+            self._delete(each)
+        self.events += result.events
+        if result.status is not None and result.status != self.owner.get("status"):
+            self.owner = {**self.owner, "status": json.loads(json.dumps(result.status))}
+            self.writes += 1
+        return result
+
+    # -- what the cluster does
+
+    def _apply(self, resource: Resource, name: str, manifest: Mapping[str, Any], *, once: bool) -> None:
+        present = self.objects.get((resource, name))
+        if present is not None and (once or _projection(present, manifest) == manifest):
+            return
+        fresh = json.loads(json.dumps(manifest))
+        old = present or {"metadata": {"uid": self._fresh("uid"), "generation": 0}}
+        generation = old["metadata"]["generation"] + int(old.get("spec") != fresh.get("spec"))
+        fresh["metadata"] |= {
+            "uid": old["metadata"]["uid"],
+            "generation": generation,
+            "resourceVersion": self._fresh("rv"),
+            "creationTimestamp": stamp(self.now),
+        }
+        if "status" in old:
+            fresh["status"] = old["status"]
+        self.objects[resource, name] = fresh
+        self.writes += 1
+
+    def _delete(self, action: Delete) -> None:
+        present = self.objects[action.resource, action.name]
+        assert present["metadata"]["uid"] == action.uid
+        assert present["metadata"]["resourceVersion"] == action.resource_version
+        del self.objects[action.resource, action.name]
+        self.writes += 1
+
+    def controllers(self) -> bool:
+        """One round of every controller; whether any of them did something."""
+        before = json.dumps([each for _, each in sorted(self.objects.items(), key=lambda item: str(item[0]))])
+        for (resource, name), manifest in list(self.objects.items()):
+            if name in self.frozen:
+                continue
+            if resource == names.STATEFUL_SET:
+                self._stateful_set(manifest)
+            elif resource == names.JOB:
+                self._job(manifest)
+            elif resource == names.DEPLOYMENT:
+                self._deployment(name, manifest)
+        self._collect_pods()
+        self._endpoints()
+        self.served.append(self.traffic())
+        return before != json.dumps([each for _, each in sorted(self.objects.items(), key=lambda item: str(item[0]))])
+
+    def _stateful_set(self, manifest: dict[str, Any]) -> None:
+        manifest["status"] = {"observedGeneration": manifest["metadata"]["generation"], "readyReplicas": 1}
+        for template in manifest["spec"].get("volumeClaimTemplates", ()):
+            name = f"{template['metadata']['name']}-{manifest['metadata']['name']}-0"
+            claim = {"metadata": {**template["metadata"], "name": name, "uid": name}, "spec": template["spec"]}
+            self.objects.setdefault((names.VOLUME_CLAIM, name), claim)
+
+    def _job(self, manifest: dict[str, Any]) -> None:
+        if manifest.get("status") or names.MIGRATE not in manifest["metadata"]["name"]:
+            return
+        image = manifest["spec"]["template"]["spec"]["containers"][0]["image"]
+        outcome = self.migrations.get(image, MIGRATED)
+        kind = "Failed" if isinstance(outcome, str) else "Complete"
+        condition = {"type": kind, "status": "True", "lastTransitionTime": stamp(self.now)}
+        if isinstance(outcome, str):
+            condition["message"] = outcome
+        manifest["status"] = {"conditions": [condition]}
+        self.end_job_pod(manifest, json.dumps(outcome))
+
+    def end_job_pod(self, job: Mapping[str, Any], message: str) -> None:
+        terminated = {"exitCode": 0, "finishedAt": stamp(self.now), "message": message}
+        pod: dict[str, Any] = {
+            "metadata": {
+                "name": f"{job['metadata']['name']}-x",
+                "uid": self._fresh("pod"),
+                "labels": job["metadata"]["labels"],
+                "ownerReferences": [{"kind": "Job", "uid": job["metadata"]["uid"]}],
+            },
+            "status": {"phase": "Succeeded", "containerStatuses": [{"state": {"terminated": terminated}}]},
+        }
+        self.objects[names.POD, pod["metadata"]["name"]] = pod
+
+    def _deployment(self, name: str, manifest: dict[str, Any]) -> None:
+        if manifest["spec"]["template"]["spec"]["containers"][0]["image"] in self.frozen:
+            return
+        wanted = manifest["spec"]["replicas"]
+        for number in range(10):
+            key = (names.POD, f"{name}-{number}")
+            if number >= wanted:
+                self.objects.pop(key, None)
+            elif key not in self.objects:
+                ready = {"type": "Ready", "status": "True", "lastTransitionTime": stamp(self.now)}
+                template = manifest["spec"]["template"]
+                self.objects[key] = {
+                    "metadata": {
+                        "name": key[1],
+                        "uid": self._fresh("pod"),
+                        "labels": template["metadata"]["labels"],
+                        "ownerReferences": [{"kind": "ReplicaSet", "uid": f"rs-of-{manifest['metadata']['uid']}"}],
+                    },
+                    "spec": template["spec"],
+                    "status": {"phase": "Running", "podIP": "10.0.0.1", "conditions": [ready]},
+                }
+        counts = ("replicas", "readyReplicas", "updatedReplicas", "availableReplicas")
+        manifest["status"] = {"observedGeneration": manifest["metadata"]["generation"]} | dict.fromkeys(counts, wanted)
+
+    def _collect_pods(self) -> None:
+        living = {
+            each["metadata"]["uid"] for (r, _), each in self.objects.items() if r in {names.DEPLOYMENT, names.JOB}
+        }
+        for key in [key for key in self.objects if key[0] == names.POD]:
+            if self.objects[key]["metadata"]["ownerReferences"][0]["uid"].removeprefix("rs-of-") not in living:
+                del self.objects[key]
+
+    def _endpoints(self) -> None:
+        for (resource, name), service in list(self.objects.items()):
+            if resource != names.SERVICE:
+                continue
+            wanted = service["spec"]["selector"].items()
+            pods = [each for (r, _), each in self.objects.items() if r == names.POD]
+            targets = [pod for pod in pods if wanted <= pod["metadata"]["labels"].items()]
+            self.objects[names.ENDPOINT_SLICE, f"{name}-abc"] = {
+                "metadata": {
+                    "name": f"{name}-abc",
+                    "uid": f"slice-{name}",
+                    "labels": {**service["metadata"]["labels"], names.SERVICE_NAME_LABEL: name},
+                },
+                "endpoints": [
+                    {"conditions": {"ready": True}, "targetRef": {"uid": pod["metadata"]["uid"]}} for pod in targets
+                ],
+            }
+
+    def _probes(self) -> dict[str, Probe]:
+        found: dict[str, Probe] = {}
+        for (resource, _), pod in self.objects.items():
+            labels = pod["metadata"].get("labels", {})
+            if resource == names.POD and labels.get(names.COMPONENT_LABEL) == names.WEB:
+                revision = labels[names.REVISION_LABEL]
+                answer = self.answers.get(pod["spec"]["containers"][0]["image"], passing)(revision)
+                found[pod["metadata"]["uid"]] = Probe(self.now, answer, "" if answer else "timeout")
+        return found
+
+    # -- what tests look at
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return self.owner.get("status", {})
+
+    def condition(self, kind: str) -> tuple[str, str]:
+        found = next(each for each in self.status["conditions"] if each["type"] == kind)
+        return found["status"], found["reason"]
+
+    def condition_message(self, kind: str) -> str:
+        return next(each["message"] for each in self.status["conditions"] if each["type"] == kind)
+
+    def traffic(self) -> str | None:
+        """The revision that the Service selects, if it has pods."""
+        service = self.objects.get((names.SERVICE, "ccl"))
+        if service is None or not self.objects[names.ENDPOINT_SLICE, "ccl-abc"]["endpoints"]:
+            return None
+        return str(service["spec"]["selector"][names.REVISION_LABEL])
+
+    def get(self, resource: Resource, name: str) -> dict[str, Any] | None:
+        return self.objects.get((resource, name))
+
+    def named(self, resource: Resource) -> list[str]:
+        return sorted(name for kind, name in self.objects if kind == resource)
+
+    def replicas(self, name: str) -> int:
+        return int(self.objects[names.DEPLOYMENT, name]["spec"]["replicas"])
+
+
+def _projection(present: Any, wanted: Any) -> Any:
+    if isinstance(wanted, Mapping) and isinstance(present, Mapping):
+        return {key: _projection(present.get(key), value) for key, value in wanted.items()}
+    return present
+
+
+@pytest.fixture
+def cluster() -> SimulatedCluster:
+    """An empty cluster with a CclDeployment just applied."""
+    return SimulatedCluster()
+
+
+@pytest.fixture
+def promoted(cluster: SimulatedCluster) -> SimulatedCluster:
+    """A cluster whose first revision has been promoted."""
+    cluster.run()
+    assert cluster.condition("Promoted") == ("True", "Promoted")
+    return cluster
+
+
+@pytest.fixture(name="failing")
+def failing_answer() -> Callable[[str], ReadinessReport]:
+    """A gate answer with the failing check MailSender."""
+    return failing
+
+
+@pytest.fixture
+def migrated() -> dict[str, Any]:
+    """The report of a migration that went well."""
+    return dict(MIGRATED)

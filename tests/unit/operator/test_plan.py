@@ -1,0 +1,270 @@
+"""What a plan says when something is in the way, and what it leaves alone."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+
+from ccl_contract.readiness import CheckStatus
+from ccl_operator import names
+from ccl_operator.plan import plan
+from tests.unit.operator.conftest import CONFIG, SPEC, SimulatedCluster
+
+NEW = "localhost/ccl/ccl-service:2"
+ENTROPY = bytes(range(256))
+
+
+def planned(cluster, **changes):
+    observed = replace(cluster.observed(), **changes)
+    return plan(observed, now=cluster.now, config=CONFIG, entropy=ENTROPY)
+
+
+def condition(result, kind):
+    found = next(each for each in result.status["conditions"] if each["type"] == kind)
+    return found["status"], found["reason"]
+
+
+def test_a_paused_object_is_only_reported_on(promoted):
+    promoted.change(paused=True, image=NEW)
+    before = promoted.writes
+    result = promoted.reconcile()
+    assert (result.applies, result.deletes) == ((), ())
+    assert promoted.writes == before + 1
+    assert promoted.status["phase"] == "Paused"
+    assert promoted.condition("Paused") == ("True", "Paused")
+    assert promoted.condition("Ready") == ("True", "Serving")
+    assert promoted.condition("Promoted") == ("False", "RolloutInProgress")
+
+
+def test_a_pause_that_ends_goes_on_where_it_was(promoted):
+    promoted.change(paused=True, image=NEW)
+    promoted.run()
+    promoted.change(paused=False)
+    promoted.run()
+    assert promoted.status["stable"]["image"] == NEW
+    assert promoted.condition("Paused") == ("False", "Acting")
+
+
+def test_an_object_that_is_being_deleted_gets_a_last_word_and_no_action(promoted):
+    promoted.owner["metadata"]["deletionTimestamp"] = "2030-01-01T01:00:00Z"
+    result = promoted.reconcile()
+    assert (result.applies, result.deletes) == ((), ())
+    assert promoted.status["phase"] == "Deleting"
+
+
+def test_an_object_in_the_way_that_is_not_ours_stalls_and_says_which(cluster):
+    cluster.foreign.add((names.SERVICE, "ccl"))
+    cluster.run()
+    assert cluster.condition("Stalled") == ("True", "InvalidOwnership")
+    assert "Service ccl" in cluster.condition_message("Stalled")
+    assert cluster.named(names.DEPLOYMENT) == []
+    assert [each.reason for each in cluster.events if each.type == "Warning"] == ["InvalidOwnership"]
+
+
+def test_an_object_in_the_way_is_asked_for_again_so_that_its_going_is_noticed(cluster):
+    cluster.foreign.add((names.SERVICE, "ccl"))
+    cluster.run()
+    assert (names.SERVICE, "ccl") in {
+        (each.resource, each.manifest["metadata"]["name"]) for each in planned(cluster).applies
+    }
+    cluster.foreign.clear()
+    cluster.run()
+    assert cluster.condition("Promoted") == ("True", "Promoted")
+
+
+def test_a_missing_permission_is_named_and_keeps_the_rollout_where_it_is(promoted):
+    promoted.change(image=NEW)
+    result = planned(promoted, forbidden={names.JOB: "cannot create resource jobs"})
+    assert condition(result, "Stalled") == ("True", "Forbidden")
+    assert "jobs: cannot create" in result.status["message"]
+    assert "candidate" not in result.status
+
+
+def test_remains_of_an_earlier_object_are_waited_for_and_not_touched(promoted):
+    old = {key: copy.deepcopy(each) for key, each in promoted.objects.items() if key[0] == names.DEPLOYMENT}
+    promoted.delete_owner_and_recreate()
+    promoted.objects.update(old)
+    promoted.frozen.update(name for _, name in old)
+    promoted.run(until=lambda: promoted.status.get("rollout", {}).get("phase") == "Starting")
+    result = promoted.reconcile()
+    assert not [each for each in result.applies if each.resource == names.DEPLOYMENT]
+    assert not result.deletes
+    assert result.requeue_at is not None
+    assert all(promoted.objects[key] == old[key] for key in old)
+    for key in old:
+        del promoted.objects[key]
+    promoted.frozen.clear()
+    promoted.run()
+    assert promoted.condition("Promoted") == ("True", "Promoted")
+
+
+def test_a_spec_that_breaks_a_rule_stalls_and_leaves_what_runs_alone(promoted):
+    promoted.change(environment="production", http={"corsOrigins": []})
+    result = promoted.reconcile()
+    assert (result.applies, result.deletes) == ((), ())
+    assert promoted.condition("Stalled") == ("True", "InvalidSpec")
+    assert "requires http.corsOrigins" in promoted.condition_message("Stalled")
+    assert promoted.condition("Ready") == ("True", "Serving")
+
+
+def test_a_spec_of_the_wrong_shape_stalls_with_the_field(promoted):
+    promoted.change(replicas="many")
+    promoted.reconcile()
+    assert promoted.condition("Stalled") == ("True", "InvalidSpec")
+    assert "spec.replicas" in promoted.condition_message("Stalled")
+
+
+def test_a_database_version_without_an_image_is_an_invalid_spec(cluster):
+    cluster.change(database={"embedded": {"version": 15, "storage": "1Gi"}})
+    cluster.run()
+    assert cluster.condition("Stalled") == ("True", "InvalidSpec")
+
+
+def test_a_kept_volume_of_another_major_version_is_not_started_on(promoted):
+    promoted.delete_owner_and_recreate()
+    volume = promoted.objects[names.VOLUME_CLAIM, "data-ccl-postgres-0"]
+    volume["metadata"]["labels"] = {**volume["metadata"]["labels"], names.POSTGRES_VERSION_LABEL: "16"}
+    promoted.run()
+    assert promoted.condition("Stalled") == ("True", "InvalidSpec")
+    assert "holds PostgreSQL 16" in promoted.condition_message("Stalled")
+
+
+def test_an_upgraded_operator_with_other_images_replaces_no_database(promoted):
+    config = replace(CONFIG, postgres_images={17: "newer:17"}, redis_image="newer:8")
+    result = plan(promoted.observed(), now=promoted.now, config=config, entropy=ENTROPY)
+    images = {
+        each.manifest["spec"]["template"]["spec"]["containers"][0]["image"]
+        for each in result.applies
+        if each.resource == names.STATEFUL_SET
+    }
+    assert images == {"docker.io/library/postgres:17", "docker.io/valkey/valkey:8"}
+    assert result.status["images"]["postgres"] == "docker.io/library/postgres:17"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        (names.SERVICE, "ccl"),
+        (names.STATEFUL_SET, "ccl-redis"),
+        (names.CRON_JOB, "ccl-backup"),
+        (names.SECRET, "ccl-monitor"),
+    ],
+    ids=lambda key: key[1],
+)
+def test_a_deleted_child_comes_back(promoted, key):
+    del promoted.objects[key]
+    promoted.run()
+    assert key in promoted.objects
+    assert promoted.condition("Ready") == ("True", "Serving")
+
+
+@pytest.mark.parametrize(
+    "kind", [names.DEPLOYMENT, names.CONFIG_MAP, names.CONTROLLER_REVISION, names.DISRUPTION_BUDGET]
+)
+def test_a_deleted_child_of_the_stable_revision_comes_back(promoted, kind):
+    revision = promoted.status["stable"]["revision"]
+    gone = [key for key in promoted.objects if key[0] == kind and revision in key[1]]
+    before = {key: promoted.objects.pop(key) for key in gone}
+    promoted.run()
+    assert gone
+    assert {key: promoted.objects[key]["metadata"]["labels"] for key in gone} == {
+        key: each["metadata"]["labels"] for key, each in before.items()
+    }
+    assert promoted.status["stable"]["revision"] == revision
+
+
+def test_stored_templates_are_replayed_whatever_a_newer_operator_would_render(promoted, monkeypatch):
+    before = promoted.writes
+    monkeypatch.setattr("ccl_operator.manifests.service_pods.GRACE_SECONDS", 99)
+    promoted.run()
+    assert promoted.writes == before
+
+
+def test_children_that_are_kept_have_no_owner_and_all_others_have(promoted):
+    made = [each for key, each in promoted.objects.items() if key[0] not in {*names.READ_ONLY}]
+    orphans = sorted(each["metadata"]["name"] for each in made if not each["metadata"].get("ownerReferences"))
+    assert orphans == ["ccl-backups", "ccl-keys", "ccl-postgres", "data-ccl-postgres-0"]
+
+
+def test_every_child_carries_the_labels_by_which_it_is_found_again(promoted):
+    assert [name for (_, name), each in promoted.objects.items() if not names.is_ours(each, "ccl")] == []
+
+
+def test_one_replica_without_redis_gets_neither_budget_nor_redis():
+    spec = {**copy.deepcopy(SPEC), "replicas": 1, "sessions": {}}
+    cluster = SimulatedCluster(spec=spec)
+    cluster.run()
+    assert cluster.condition("Promoted") == ("True", "Promoted")
+    assert cluster.named(names.DISRUPTION_BUDGET) == []
+    assert cluster.named(names.STATEFUL_SET) == ["ccl-postgres"]
+
+
+def test_a_redis_no_longer_asked_for_goes_only_after_the_switch(promoted):
+    promoted.answers[SPEC["image"]] = lambda _: None
+    promoted.change(replicas=1, sessions={})
+    promoted.run(until=lambda: promoted.status["rollout"]["phase"] == "Checking")
+    assert "ccl-redis" in promoted.named(names.STATEFUL_SET)
+    promoted.answers.clear()
+    promoted.run()
+    assert promoted.named(names.STATEFUL_SET) == ["ccl-postgres"]
+    assert promoted.named(names.DISRUPTION_BUDGET) == []
+
+
+def test_a_backup_no_longer_asked_for_loses_its_schedule_and_keeps_its_volume(promoted):
+    del promoted.spec["backup"]
+    promoted.change()
+    promoted.run()
+    assert promoted.named(names.CRON_JOB) == []
+    assert "ccl-backups" in promoted.named(names.VOLUME_CLAIM)
+
+
+def test_gate_answers_are_asked_of_every_running_pod_of_stable_and_candidate(promoted):
+    assert len(planned(promoted).probes) == 2
+    promoted.answers[NEW] = lambda _: None
+    promoted.change(image=NEW)
+    promoted.run(until=lambda: promoted.status["rollout"]["phase"] == "Checking")
+    targets = planned(promoted).probes
+    assert len(targets) == 4
+    assert {target.port for target in targets} == {5000}
+
+
+def test_a_stable_revision_whose_pods_are_not_ready_is_degraded(promoted):
+    web = promoted.objects[names.DEPLOYMENT, f"ccl-web-{promoted.status['stable']['revision']}"]
+    web["status"]["readyReplicas"] = 1
+    promoted.reconcile()
+    assert promoted.condition("Ready") == ("False", "PodsNotReady")
+    assert promoted.status["phase"] == "Degraded"
+    assert promoted.status["readyReplicas"] == 1
+
+
+def test_an_unreachable_database_is_told_in_its_own_condition(promoted, failing):
+    promoted.answers[SPEC["image"]] = lambda revision: failing(revision, "DatabaseReachable")
+    promoted.reconcile()
+    assert promoted.condition("DatabaseReachable")[0] == "False"
+    assert promoted.condition("Ready") == ("True", "Serving")
+
+
+def test_a_warning_blocks_only_when_the_spec_treats_it_as_a_failure(promoted, failing):
+    def warning(revision):
+        report = failing(revision, "Tls")
+        check = report.checks[0].model_copy(update={"status": CheckStatus.WARN})
+        return report.model_copy(update={"checks": (check,)})
+
+    promoted.answers[NEW] = warning
+    gates = {"gates": {"productionReadiness": {"treatAsFail": ["Tls"]}}}
+    promoted.change(image=NEW, promotion={**SPEC["promotion"], **gates})
+    promoted.run()
+    assert promoted.condition("Promoted") == ("False", "Tls")
+    promoted.change(promotion=SPEC["promotion"])
+    promoted.change(mail={**SPEC["mail"], "postalAddress": "1 Other Street"})
+    promoted.run()
+    assert promoted.condition("Promoted") == ("True", "Promoted")
+
+
+def test_conditions_keep_their_transition_time_while_their_status_stays(promoted):
+    before = {each["type"]: each["lastTransitionTime"] for each in promoted.status["conditions"]}
+    promoted.now = promoted.now.replace(hour=5)
+    promoted.change(backup={**SPEC["backup"], "schedule": "0 3 * * *"})
+    promoted.run()
+    assert {each["type"]: each["lastTransitionTime"] for each in promoted.status["conditions"]} == before
+    assert {each["observedGeneration"] for each in promoted.status["conditions"]} == {2}

@@ -1,0 +1,64 @@
+"""Policies."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ccl_service.platform.auth import (
+    ANONYMOUS,
+    VISITOR_LIFETIME,
+    Auth,
+    authenticate,
+    issue_visitor,
+    presented_key,
+    verify_visitor,
+)
+from ccl_service.platform.keys import KeyName, KeyRing, KeySource
+from ccl_service.platform.problems import Unauthenticated
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ROOT = "r" * 32
+
+
+@pytest.fixture
+def keys() -> KeyRing:
+    return KeyRing({KeyName.INTERNAL_API: KeySource(value=ROOT), KeyName.JWT: KeySource(value="j" * 32)})
+
+
+def test_the_bearer_key_goes_before_the_header_of_its_own() -> None:
+    assert presented_key({"Authorization": "bearer one", "X-API-Key": "two"}) == "one"
+    assert presented_key({"Authorization": "Basic zzz", "X-API-Key": "two"}) == "two"
+    assert presented_key({}) is None
+
+
+@pytest.mark.parametrize("auth", [Auth.PUBLIC, Auth.SIGNATURE])
+def test_an_open_route_takes_a_wrong_key_for_nobody(keys: KeyRing, auth: Auth) -> None:
+    assert authenticate(auth, {"X-API-Key": "wrong"}, keys, now=NOW) == ANONYMOUS
+    assert authenticate(auth, {"X-API-Key": ROOT}, keys, now=NOW).kind == "root"
+
+
+@pytest.mark.parametrize("auth", [Auth.ROOT_KEY, Auth.MONITOR, Auth.VISITOR])
+def test_a_closed_route_refuses_nobody_and_a_wrong_key(keys: KeyRing, auth: Auth) -> None:
+    for headers in ({}, {"X-API-Key": "wrong"}):
+        with pytest.raises(Unauthenticated):
+            authenticate(auth, headers, keys, now=NOW)
+
+
+def test_a_visitor_token_opens_visitor_routes_only(keys: KeyRing) -> None:
+    token = issue_visitor(keys, "conversation-1", now=NOW)
+    headers = {"Authorization": f"Bearer {token}"}
+    assert authenticate(Auth.VISITOR, headers, keys, now=NOW).id == "conversation-1"
+    with pytest.raises(Unauthenticated):
+        authenticate(Auth.ROOT_KEY, headers, keys, now=NOW)
+
+
+def test_a_visitor_token_ends(keys: KeyRing) -> None:
+    token = issue_visitor(keys, "conversation-1", now=NOW)
+    verify_visitor(keys, token, now=NOW + VISITOR_LIFETIME - timedelta(seconds=1))
+    with pytest.raises(Unauthenticated):
+        verify_visitor(keys, token, now=NOW + VISITOR_LIFETIME)
+
+
+def test_a_token_of_another_purpose_is_no_visitor_token(keys: KeyRing) -> None:
+    with pytest.raises(Unauthenticated):
+        verify_visitor(keys, keys.sign("return", b'{"c":"x","exp":9999999999}'), now=NOW)

@@ -1,0 +1,45 @@
+"""Who is believed about the client's address."""
+
+import pytest
+
+from ccl_service.platform.proxy import client_address, limit_subject, parse_address, parse_trust
+
+
+@pytest.mark.parametrize(
+    ("trust", "peer", "forwarded", "client"),
+    [
+        ("false", "10.0.0.1", ["203.0.113.9"], "10.0.0.1"),
+        ("true", "10.0.0.1", ["203.0.113.9"], "203.0.113.9"),
+        ("true", "10.0.0.1", ["198.51.100.7, 203.0.113.9"], "203.0.113.9"),
+        ("true", "10.0.0.1", ["198.51.100.7", "203.0.113.9"], "203.0.113.9"),
+        ("true", "8.8.8.8", ["203.0.113.9"], "8.8.8.8"),
+        ("true", "10.0.0.1", [], "10.0.0.1"),
+        ("2", "10.0.0.1", ["203.0.113.9"], "10.0.0.1"),
+        ("2", "10.0.0.1", ["203.0.113.9, 10.0.0.2"], "203.0.113.9"),
+        ("true", "10.0.0.1", ["nonsense"], "10.0.0.1"),
+        ("192.0.2.0/24", "192.0.2.5", ["203.0.113.9, 192.0.2.6"], "203.0.113.9"),
+        ("192.0.2.0/24", "192.0.2.5", ["nonsense, 192.0.2.6"], "192.0.2.5"),
+        ("192.0.2.0/24", "10.0.0.1", ["203.0.113.9"], "10.0.0.1"),
+        ("true", "::ffff:10.0.0.1", ["[2001:db8::1]:443"], "2001:db8::1"),
+        ("true", "10.0.0.1", ["203.0.113.9:5123"], "203.0.113.9"),
+    ],
+)
+def test_the_client_is_the_last_address_that_trust_reaches(
+    trust: str, peer: str, forwarded: list[str], client: str
+) -> None:
+    assert str(client_address(peer, forwarded, parse_trust(trust))) == client
+
+
+def test_an_ipv6_client_counts_by_its_64() -> None:
+    one, two = parse_address("2001:db8:0:1::1"), parse_address("2001:db8:0:1:ffff::2")
+    other = parse_address("2001:db8:0:2::1")
+    assert one is not None
+    assert two is not None
+    assert other is not None
+    assert limit_subject(one) == limit_subject(two) != limit_subject(other)
+
+
+@pytest.mark.parametrize("text", ["maybe", "10.0.0.0/33", "-1"])
+def test_trust_that_means_nothing_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        parse_trust(text)
