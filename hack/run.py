@@ -90,6 +90,20 @@ def run(
     return "" if log else done.stdout.decode(errors="replace")
 
 
+def start_detached(command: Sequence[str | Path], *, cwd: Path, log: Path) -> int:
+    """Start a program that outlives this one: in a session of its own, adopted by init, both streams appended to ``log``.
+
+    Returns its process id. Raises Failure when the shell that starts it cannot.
+    """
+    script = 'cd "$1" && log=$2 && shift 2 && { "$@" </dev/null >>"$log" 2>&1 & echo $!; }'
+    words = ["sh", "-c", script, "sh", str(cwd), str(log), *(str(word) for word in command)]
+    # A Popen of our own would have to be waited for, and warns at its end when nobody does.
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False, start_new_session=True)
+    if done.returncode:
+        raise Failure(f"{command[0]} could not be started:\n{tail(done.stderr.decode(errors='replace'))}")
+    return int(done.stdout)
+
+
 def _see(log: Path | None) -> str:
     return f" (whole output in {log})" if log else ""
 

@@ -6,14 +6,13 @@ Every function may be called by several processes at once: the first builds, the
 
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from hack.cluster import cache
-from hack.run import Command, Failure, progress, run
+from hack.run import Command, Failure, progress, run, start_detached
 
 KUBERNETES: Final = "1.34.4"
 LOCAL_PATH: Final = "github.com/rancher/local-path-provisioner@v0.0.30"
@@ -170,12 +169,8 @@ def start_builds() -> None:
         require_go()
     except Failure:
         return
-    with (cache.folder() / "build.log").open("ab") as log:
-        command = [sys.executable, "-m", "hack.cluster", "build"]
-        root = SOURCE.parents[2]
-        subprocess.Popen(
-            command, cwd=root, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, close_fds=True
-        )
+    command = [sys.executable, "-m", "hack.cluster", "build"]
+    start_detached(command, cwd=SOURCE.parents[2], log=cache.folder() / "build.log")
 
 
 def build_all() -> None:

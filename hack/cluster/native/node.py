@@ -29,7 +29,7 @@ from hack.cluster.native.layout import (
     STATE,
 )
 from hack.cluster.provider import Cluster
-from hack.run import Failure, progress, run, tail, wait_until
+from hack.run import Failure, progress, run, start_detached, tail, wait_until
 
 ROOT: Final = FILES.parents[3]
 #: The images archive that the node was made from.
@@ -187,20 +187,13 @@ def _start_first_process(programs: Path) -> None:
     enter = " && ".join(f"echo 0 > {group}/cgroup.procs" for group in cgroups.create())
     unshare = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"]
     init = [*unshare, sys.executable, "-m", "hack.cluster.native.init", str(programs)]
-    with (STATE / "init.log").open("wb") as log:
-        process = subprocess.Popen(
-            ["sh", "-c", f'{enter} && exec "$@"', "sh", *init],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+    log = STATE / "init.log"
+    log.unlink(missing_ok=True)
+    pid = start_detached(["sh", "-c", f'{enter} && exec "$@"', "sh", *init], cwd=ROOT, log=log)
 
     def started() -> bool:
-        if process.poll() is not None:
-            text = (STATE / "init.log").read_text(errors="replace")
-            raise Failure(f"the node's first process ended at once:\n{tail(text)}")
+        if identity.of(pid) is None:
+            raise Failure(f"the node's first process ended at once:\n{tail(log.read_text(errors='replace'))}")
         return identity.living() is not None
 
     wait_until(started, timeout=20, what="the node's first process")

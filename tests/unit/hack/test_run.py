@@ -1,8 +1,11 @@
 """One line for what went wrong, and packages only where they are missing."""
 
+import os
+import signal
+
 import pytest
 
-from hack.run import Failure, main_with_errors, run, wait_until
+from hack.run import Failure, main_with_errors, run, start_detached, wait_until
 
 
 def test_a_failure_is_one_line_with_its_fix_and_exit_code_1(capsys):
@@ -41,3 +44,14 @@ def test_a_program_that_does_not_end_is_given_up():
 def test_waiting_ends_with_a_failure_when_the_time_is_over():
     with pytest.raises(Failure, match="the moon: not after 0 s"):
         wait_until(lambda: False, timeout=0.02, what="the moon", every=0.005)
+
+
+def test_a_detached_program_goes_on_by_itself_and_writes_to_its_log(tmp_path):
+    log = tmp_path / "log"
+    pid = start_detached(["sh", "-c", "pwd; exec sleep 60"], cwd=tmp_path, log=log)
+    try:
+        wait_until(lambda: log.exists() and bool(log.read_text()), timeout=10, what="its first line")
+        assert log.read_text().strip() == str(tmp_path.resolve())
+        assert os.getsid(pid) != os.getsid(0)
+    finally:
+        os.kill(pid, signal.SIGTERM)
