@@ -91,7 +91,7 @@ def run(
 
 
 def start_detached(command: Sequence[str | Path], *, cwd: Path, log: Path) -> int:
-    """Start a program that outlives this one: in a session of its own, adopted by init, both streams appended to ``log``.
+    """Start a program that outlives this one, in a session of its own and adopted by init; both streams go to ``log``.
 
     Returns its process id. Raises Failure when the shell that starts it cannot.
     """
