@@ -36,7 +36,14 @@ STATIC: Final = (
     ("import rules", ("lint-imports",)),
 )
 #: Debian packages by the part that needs them.
-PACKAGES: Final = {"service": ("redis-server",), "all": ("redis-server",)}
+_SERVERS: Final = ("redis-server", "nginx-light")
+_RULES: Final = ("prometheus",)  # promtool
+PACKAGES: Final = {
+    "service": _SERVERS + _RULES,
+    "operator": _RULES,
+    "charts": _RULES,
+    "all": _SERVERS + _RULES,
+}
 
 
 def static_checks() -> None:

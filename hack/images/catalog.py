@@ -49,7 +49,7 @@ PROGRAMS: Final = (
     Program(
         name="ccl-service",
         repository="ccl-service",
-        extras=("service",),
+        extras=("service", "tracing"),
         packages=("service/ccl_service", "service/ccl_contract"),
         commands=("ccl-service",),
     ),
