@@ -1,46 +1,32 @@
 """`make up`: from an empty machine to a promoted CclDeployment that wins a lead back."""
 
 import os
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from hack.cluster import up
 from hack.demo.install import IMAGES, Kubectl, install_demo, install_operator, run_in_cluster, wait_promoted
 from hack.images import build_and_load
-from hack.run import main_with_errors
+from hack.run import main_with_errors, progress
 
 NAMESPACE, NAME = "loans", "ccl"
 
 
 def say(line: str) -> None:
     """One line of progress."""
-    print(f"  {line}", flush=True)
-
-
-@contextmanager
-def step(title: str) -> Iterator[None]:
-    """Name a long step, and the seconds it took."""
-    started = time.monotonic()
-    print(f"==> {title}", flush=True)
-    yield
-    print(f"    {title}: {time.monotonic() - started:.0f} s", flush=True)
+    print(f"    {line}", flush=True)
 
 
 def main() -> int:
     """Entry point."""
-    with step("cluster"):
-        cluster = up()
+    cluster = up()
     kubectl = Kubectl(cluster)
-    with step("images"):
-        images = build_and_load(cluster, IMAGES)
-    with step("operator"):
+    images = build_and_load(cluster, IMAGES)
+    with progress("installing the operator with Helm", usually="10 s"):
         install_operator(cluster, images)
-    with step(f"CclDeployment {NAMESPACE}/{NAME}"):
+    with progress(f"CclDeployment {NAMESPACE}/{NAME}", usually="30 s"):
         install_demo(kubectl, images, namespace=NAMESPACE, name=NAME)
         ccl = wait_promoted(kubectl, namespace=NAMESPACE, name=NAME, say=say)
-    with step("a lead is won back"):
+    with progress("winning a lead back", usually="10 s"):
         run = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
         command = ["python", "-m", "hack.demo.story", "--run", run]
         print(run_in_cluster(kubectl, images, namespace=NAMESPACE, job=f"story-{run}", command=command, name=NAME))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hack.cluster import Cluster
-from hack.run import Failure
+from hack.run import Failure, wait_until
 
 HERE: Final = Path(__file__).parent
 CHARTS: Final = HERE.parent.parent / "charts"
@@ -149,13 +149,14 @@ def run_in_cluster(
             command=json.dumps(list(command)),
         )
     )
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline:
-        status = kubectl.get(namespace, "job", job).get("status", {})
-        if status.get("succeeded") or status.get("failed"):
-            output = kubectl("logs", "-n", namespace, f"job/{job}")
-            if status.get("failed"):
-                raise Failure(f"{job} failed:\n{output}")
-            return output
-        time.sleep(0.5)
-    raise Failure(f"{job} did not end within 300 s")
+    status: dict[str, Any] = {}
+
+    def ended() -> bool:
+        status.update(kubectl.get(namespace, "job", job).get("status", {}))
+        return bool(status.get("succeeded") or status.get("failed"))
+
+    wait_until(ended, timeout=300, every=0.5, what=f"the end of {job}")
+    output = kubectl("logs", "-n", namespace, f"job/{job}")
+    if status.get("failed"):
+        raise Failure(f"{job} failed:\n{output}")
+    return output
