@@ -23,8 +23,9 @@ def system() -> Iterator[System]:
         images = build_and_load(cluster, (*IMAGES, "ccl-service-unready"))
         install_operator(cluster, images)
         kubectl = Kubectl(cluster)
-        yield System(cluster, kubectl, images)
-        kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false")
+        yield System(cluster, kubectl, images, ours=found is None)
+        if clusters.current():
+            kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false")
     finally:
         if not found:
             clusters.down()

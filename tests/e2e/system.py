@@ -34,6 +34,8 @@ class System:
     cluster: Cluster
     kubectl: Kubectl
     images: Mapping[str, str]
+    ours: bool
+    """Whether these tests brought the cluster up, and so may break it."""
 
     def operator_writes(self) -> list[str]:
         """All writes of the operator that the API server's audit log holds so far, as ``verb resource/name``.
