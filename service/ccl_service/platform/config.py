@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from ccl_contract.keys import parse_key_file
 from ccl_contract.strength import weaknesses
@@ -29,6 +29,7 @@ KEY_VARIABLES: Final[Mapping[KeyName, str]] = {
 FILE_READ_ONCE: Final = (
     "DATABASE_URL",
     "DATABASE_DIRECT_URL",
+    "DATABASE_REPLICA_URLS",
     "MAILGUN_API_KEY",
     "MAILGUN_WEBHOOK_SIGNING_KEY",
     "OPENAI_API_KEY",
@@ -101,9 +102,13 @@ class DatabaseSettings(BaseModel):
 
     database_url: PostgresUrl
     database_direct_url: PostgresUrl | None = None
+    #: Read-only copies; what is marked read-only may go there.
+    database_replica_urls: Annotated[tuple[PostgresUrl, ...], BeforeValidator(_listed)] = ()
     db_pool_size: int = Field(default=20, ge=1, le=1000)
-    db_idle_timeout_ms: int = Field(default=30_000, ge=1000)
-    db_connect_timeout_ms: int = Field(default=60_000, ge=100)
+    #: 0: idle connections stay open.
+    db_idle_timeout_ms: int = Field(default=30_000, ge=0)
+    #: Less than a tenth of a second opens no connection anywhere, so it counts as that.
+    db_connect_timeout_ms: Annotated[int, AfterValidator(lambda ms: max(ms, 100))] = Field(default=60_000, ge=0)
 
     @property
     def direct_url(self) -> str:

@@ -129,6 +129,22 @@ def test_migrations_need_the_database_only() -> None:
     assert load_database_settings(direct).direct_url == "postgresql://server/b"
 
 
+def test_replicas_are_a_list_of_secret_urls(tmp_path: Path) -> None:
+    urls = ["postgresql://reader:hidden@one/ccl", "postgres://reader:hidden@two/ccl"]
+    settings = load_settings(GUIDE | {"DATABASE_REPLICA_URLS": f"{urls[0]}, {urls[1]},"})
+    assert [url.get_secret_value() for url in settings.database_replica_urls] == urls
+    assert "hidden" not in repr(settings)
+    file = tmp_path / "urls"
+    file.write_text(urls[1])
+    (url,) = load_settings(GUIDE | {"DATABASE_REPLICA_URLS_FILE": str(file)}).database_replica_urls
+    assert url.get_secret_value() == urls[1]
+
+
+def test_a_replica_that_is_no_postgres_url_is_named_and_not_shown() -> None:
+    wrong = {"DATABASE_REPLICA_URLS": "postgresql://reader@one/ccl,http://secretvalue@two/ccl"}
+    assert list(problems(GUIDE | wrong)) == ["DATABASE_REPLICA_URLS"]
+
+
 def test_links_use_the_public_url_or_the_first_origin() -> None:
     assert load_settings(GUIDE).link_base == "https://cars.example.com"
     assert load_settings(GUIDE | {"PUBLIC_BASE_URL": "https://ccl.example.com/"}).link_base == "https://ccl.example.com"
