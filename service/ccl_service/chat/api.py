@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from ccl_contract.chat import ChatOpened, Segment, TurnAccepted, TurnDone, TurnFailed
 from ccl_service.chat.model import OpenChat, Progress, Say, TurnState
 from ccl_service.chat.service import Chat
-from ccl_service.platform.http import PRINCIPAL, Auth, LimitClass, Route, json_reply, parse_json
+from ccl_service.platform.http import PRINCIPAL, Auth, LimitClass, Priority, Route, json_reply, parse_json
 from ccl_service.platform.problems import CclError, FieldError, NotFound, TryLater, ValidationFailed
 
 CHAT: Final = web.AppKey("chat", Chat)
@@ -122,6 +122,7 @@ ROUTES: Final = (
         post_session,
         Auth.PUBLIC,
         LimitClass.CHAT,
+        priority=Priority.CHAT,
         body=OpenChat,
         response=ChatOpened,
         status=201,
@@ -133,6 +134,7 @@ ROUTES: Final = (
         post_message,
         Auth.VISITOR,
         LimitClass.CHAT,
+        priority=Priority.CHAT,
         body=Say,
         response=TurnAccepted,
         status=202,
@@ -144,6 +146,7 @@ ROUTES: Final = (
         get_turn_events,
         Auth.VISITOR,
         LimitClass.CHAT,
+        priority=Priority.CHAT,
         summary="The answer as server-sent events",
     ),
 )

@@ -4,13 +4,25 @@ from datetime import datetime
 from typing import Final
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from ccl_service.leads.tokens import read_return
 from ccl_service.mail import pages
 from ccl_service.mail.service import apply_event, unsubscribe
 from ccl_service.mail.tokens import read_unsubscribe
 from ccl_service.mail.webhook import WebhookBody, read_event
-from ccl_service.platform.http import CLOCK, DB, KEYS, SETTINGS, Auth, LimitClass, Route, json_reply, read_body
+from ccl_service.platform.http import (
+    CLOCK,
+    DB,
+    KEYS,
+    SETTINGS,
+    Auth,
+    LimitClass,
+    Priority,
+    Route,
+    json_reply,
+    read_body,
+)
 from ccl_service.platform.problems import TryLater
 
 
@@ -56,6 +68,11 @@ def _html(page: str) -> web.Response:
     return web.Response(text=page, content_type="text/html", headers=headers)
 
 
+def _link(method: str, path: str, handler: Handler, summary: str) -> Route:
+    """A page behind a link that a mail carries."""
+    return Route(method, path, handler, Auth.PUBLIC, LimitClass.FAILURES, priority=Priority.INTAKE, summary=summary)
+
+
 ROUTES: Final = (
     Route(
         "POST",
@@ -63,12 +80,11 @@ ROUTES: Final = (
         post_mailgun,
         Auth.SIGNATURE,
         LimitClass.FAILURES,
+        priority=Priority.WEBHOOK,
         body=WebhookBody,
         summary="Delivery events of Mailgun",
     ),
-    Route("GET", "/api/r/{token}", get_return, Auth.PUBLIC, LimitClass.FAILURES, summary="Return link of a mail"),
-    Route(
-        "GET", "/api/u/{token}", get_unsubscribe, Auth.PUBLIC, LimitClass.FAILURES, summary="Asks before unsubscribing"
-    ),
-    Route("POST", "/api/u/{token}", post_unsubscribe, Auth.PUBLIC, LimitClass.FAILURES, summary="Unsubscribes"),
+    _link("GET", "/api/r/{token}", get_return, "Return link of a mail"),
+    _link("GET", "/api/u/{token}", get_unsubscribe, "Asks before unsubscribing"),
+    _link("POST", "/api/u/{token}", post_unsubscribe, "Unsubscribes"),
 )

@@ -7,38 +7,34 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Final
 
 from aiohttp import web
 
 from ccl_service.platform.keys import KeyRing
-from ccl_service.platform.problems import Unauthenticated
+from ccl_service.platform.problems import Forbidden, MissingScope, Unauthenticated
+from ccl_service.platform.route import Auth, Route, Scope
 
 VISITOR_PURPOSE: Final = "visitor"
 VISITOR_LIFETIME: Final = timedelta(hours=12)
 
 
-class Auth(StrEnum):
-    """A route's policy."""
-
-    PUBLIC = "public"
-    ROOT_KEY = "root_key"
-    MONITOR = "monitor"
-    VISITOR = "visitor"
-    #: The handler verifies a signature of the sender's; nobody is let in by this module.
-    SIGNATURE = "signature"
-
-
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls: ``kind`` is public, root, monitor or visitor; ``id`` a key id or a conversation id, never a name."""
+    """Who calls: ``kind`` is public, root, monitor, key or visitor; ``id`` that of a key or a conversation."""
 
     kind: str
     id: str = ""
+    scopes: frozenset[Scope] = frozenset()
+
+    def may(self, scope: Scope) -> bool:
+        """Whether the caller's key carries ``scope``."""
+        return scope in self.scopes
 
 
 ANONYMOUS: Final = Principal("public")
+ROOT: Final = Principal("root", "internal-api", frozenset(Scope))
+MONITOR: Final = Principal("monitor", "monitor", frozenset({Scope.MONITORING_READ, Scope.METRICS_SCRAPE}))
 PRINCIPAL: Final = web.RequestKey("principal", Principal)
 
 
@@ -64,27 +60,32 @@ def verify_visitor(keys: KeyRing, token: str, *, now: datetime) -> str:
     return str(claims["c"])
 
 
-def authenticate(auth: Auth, headers: Mapping[str, str], keys: KeyRing, *, now: datetime) -> Principal:
-    """The principal behind a request. Raises Unauthenticated when the policy asks for more than was shown."""
-    if auth in {Auth.PUBLIC, Auth.SIGNATURE}:
-        return recognise(headers, keys)
+def authenticate(route: Route, headers: Mapping[str, str], keys: KeyRing, *, now: datetime) -> Principal:
+    """The principal behind a request. Raises Unauthenticated, Forbidden or MissingScope."""
     key = presented_key(headers)
+    if route.auth in {Auth.PUBLIC, Auth.SIGNATURE}:
+        return (recognise(key, keys) if key else None) or ANONYMOUS
     if key is None:
         raise Unauthenticated("send a key as Authorization: Bearer or X-API-Key")
-    if auth is Auth.VISITOR:
+    if route.auth is Auth.VISITOR:
         return Principal("visitor", verify_visitor(keys, key, now=now))
+    principal = recognise(key, keys)
+    if principal is None:
+        raise Unauthenticated("the key is not valid")
+    permit(route, principal)
+    return principal
+
+
+def recognise(key: str, keys: KeyRing) -> Principal | None:
+    """Whose key this is; None for nobody's."""
     if keys.is_root(key):
-        return Principal("root", "internal-api")
-    if auth is Auth.MONITOR and keys.is_monitor(key):
-        return Principal("monitor", "monitor")
-    raise Unauthenticated("the key is not valid here")
+        return ROOT
+    return MONITOR if keys.is_monitor(key) else None
 
 
-def recognise(headers: Mapping[str, str], keys: KeyRing) -> Principal:
-    """The principal on an open route: a valid key is honoured, anything else is anonymous."""
-    key = presented_key(headers)
-    if key is not None and keys.is_root(key):
-        return Principal("root", "internal-api")
-    if key is not None and keys.is_monitor(key):
-        return Principal("monitor", "monitor")
-    return ANONYMOUS
+def permit(route: Route, principal: Principal) -> None:
+    """Raises Forbidden or MissingScope for a valid key that does not open ``route``."""
+    if route.auth is Auth.ROOT_KEY and principal != ROOT:
+        raise Forbidden("only the root key opens this")
+    if route.scope is not None and not principal.may(route.scope):
+        raise MissingScope(f"the key lacks the scope {route.scope}")

@@ -1,7 +1,7 @@
-"""The route table and the application around it.
+"""The application around the route table, and what handlers need to know of the platform.
 
-A feature declares ``ROUTES: tuple[Route, ...]``; policy, limit and method come from there. What happens around a
-handler is ``platform.middleware``; bodies and answers are ``platform.body``.
+A feature declares ``ROUTES: tuple[Route, ...]`` (``platform.route``). What happens around a handler is
+``platform.middleware``; bodies and answers are ``platform.body``.
 """
 
 from collections.abc import Callable, Iterable
@@ -10,10 +10,8 @@ from datetime import datetime
 from typing import Final
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
-from pydantic import BaseModel
 
-from ccl_service.platform.auth import PRINCIPAL, Auth, Principal
+from ccl_service.platform.auth import PRINCIPAL, Principal
 from ccl_service.platform.body import json_reply, parse_json, parse_query, read_body
 from ccl_service.platform.config import Settings
 from ccl_service.platform.db import Db
@@ -21,6 +19,7 @@ from ccl_service.platform.keys import KeyRing
 from ccl_service.platform.limits import LimitClass, Limiter
 from ccl_service.platform.middleware import REQUEST_ID, Gate
 from ccl_service.platform.phase import Phase
+from ccl_service.platform.route import ROUTE, Auth, Priority, Route, Scope
 from ccl_service.platform.telemetry import Metrics
 
 __all__ = [
@@ -32,11 +31,14 @@ __all__ = [
     "PHASE",
     "PRINCIPAL",
     "REQUEST_ID",
+    "ROUTE",
     "SETTINGS",
     "Auth",
     "LimitClass",
     "Principal",
+    "Priority",
     "Route",
+    "Scope",
     "build_app",
     "json_reply",
     "parse_json",
@@ -53,31 +55,6 @@ LIMITER: Final = web.AppKey("limiter", Limiter)
 METRICS: Final = web.AppKey("metrics", Metrics)
 PHASE: Final = web.AppKey("phase", Phase)
 CLOCK: Final[web.AppKey[Clock]] = web.AppKey("clock")
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One row of the table.
-
-    ``body``, ``query``, ``response``, ``status`` (of success) and ``summary`` make the OpenAPI document; the handler
-    parses with ``parse_json`` and ``parse_query``.
-    """
-
-    method: str
-    path: str
-    handler: Handler
-    auth: Auth
-    limit: LimitClass
-    body: type[BaseModel] | None = None
-    query: type[BaseModel] | None = None
-    response: type[BaseModel] | None = None
-    status: int = 200
-    summary: str = ""
-
-    def __post_init__(self) -> None:
-        """Raises ValueError for a row without a policy."""
-        if not isinstance(self.auth, Auth) or not isinstance(self.limit, LimitClass):
-            raise ValueError(f"{self.method} {self.path} has no policy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +96,7 @@ def build_app(platform: Platform, routes: Iterable[Route]) -> web.Application:
     app[PHASE] = platform.phase
     for row in table:
         added = app.router.add_route(row.method, row.path, row.handler)
-        gate.policies[added] = (row.auth, row.limit, row.path)
+        gate.routes[added] = row
     return app
 
 

@@ -17,7 +17,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractMatchInfo
 from aiohttp.typedefs import Handler, Middleware
 
-from ccl_service.platform.auth import PRINCIPAL, Auth, Principal, authenticate
+from ccl_service.platform.auth import PRINCIPAL, Principal, authenticate
 from ccl_service.platform.config import Settings
 from ccl_service.platform.keys import KeyRing
 from ccl_service.platform.limits import LimitClass, Limiter, Standing
@@ -34,9 +34,8 @@ from ccl_service.platform.problems import (
     as_document,
 )
 from ccl_service.platform.proxy import client_address, limit_subject, parse_address
+from ccl_service.platform.route import ROUTE, Auth, Route
 from ccl_service.platform.telemetry import Metrics
-
-Policy = tuple[Auth, LimitClass, str]
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 CLIENT: Final = web.RequestKey("client", str)
@@ -72,7 +71,7 @@ def answer(error: CclError, *, instance: str, request_id: str) -> web.Response:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The middleware and what it needs. ``policies`` maps each route to its row of the table."""
+    """The middleware and what it needs. ``routes`` maps the router's routes to their rows."""
 
     settings: Settings
     keys: KeyRing
@@ -80,7 +79,7 @@ class Gate:
     metrics: Metrics
     clock: Callable[[], datetime]
     phase: Phase
-    policies: dict[web.AbstractRoute, Policy] = field(default_factory=dict)
+    routes: dict[web.AbstractRoute, Route] = field(default_factory=dict)
 
     @property
     def middleware(self) -> Middleware:
@@ -107,18 +106,18 @@ class Gate:
         started = time.perf_counter()
         extra = self._begin(request)
         match = request.match_info
-        policy = self.policies.get(match.route)
-        template = policy[2] if policy else "(none)"
+        route = self.routes.get(match.route)
+        template = route.path if route else "(none)"
         self.phase.entered()
         status = 499  # what the log says when the caller hangs up before there is an answer
         try:
-            response = await self._respond(request, handler, match, policy, extra)
+            response = await self._respond(request, handler, match, route, extra)
             status = response.status
             return response
         finally:
             self.phase.left()
             seconds = time.perf_counter() - started
-            self.metrics.observe(request.method if policy else "(any)", template, status, seconds)
+            self.metrics.observe(request.method if route else "(any)", template, status, seconds)
             log.info(
                 "request",
                 action="http:request:answered",
@@ -168,17 +167,18 @@ class Gate:
         request: web.Request,
         handler: Handler,
         match: AbstractMatchInfo,
-        policy: Policy | None,
+        route: Route | None,
         extra: dict[str, str],
     ) -> web.StreamResponse:
         try:
-            if policy is None:
+            if route is None:
                 return self._unrouted(request, match, extra)
-            self._admit(request, policy, extra)
+            request[ROUTE] = route
+            self._admit(request, route, extra)
             try:
                 return await handler(request)
             except (Unauthenticated, NotFound):
-                if policy[1] is LimitClass.FAILURES:
+                if route.limit is LimitClass.FAILURES:
                     self.limiter.count_failure(request[CLIENT])
                 raise
         except CclError as exc:
@@ -212,22 +212,21 @@ class Gate:
             return web.Response(status=204)
         raise MethodNotAllowed(sorted(error.allowed_methods))
 
-    def _admit(self, request: web.Request, policy: Policy, extra: dict[str, str]) -> None:
+    def _admit(self, request: web.Request, route: Route, extra: dict[str, str]) -> None:
         """Limit first, so that guessing keys is limited too; then the policy."""
-        auth, limit_class, _ = policy
-        if limit_class is LimitClass.CHAT and auth is Auth.VISITOR:
+        if route.limit is LimitClass.CHAT and route.auth is Auth.VISITOR:
             # one conversation counts as one client: many visitors may share an address
-            request[PRINCIPAL] = self._principal(request, auth, extra)
-            self._limit(request, limit_class, extra, subject=request[PRINCIPAL].id)
+            request[PRINCIPAL] = self._principal(request, route, extra)
+            self._limit(request, route.limit, extra, subject=request[PRINCIPAL].id)
             return
-        self._limit(request, limit_class, extra)
-        request[PRINCIPAL] = self._principal(request, auth, extra)
+        self._limit(request, route.limit, extra)
+        request[PRINCIPAL] = self._principal(request, route, extra)
 
-    def _principal(self, request: web.Request, auth: Auth, extra: dict[str, str]) -> Principal:
+    def _principal(self, request: web.Request, route: Route, extra: dict[str, str]) -> Principal:
         try:
-            return authenticate(auth, request.headers, self.keys, now=self.clock())
+            return authenticate(route, request.headers, self.keys, now=self.clock())
         except Unauthenticated:
-            if auth is Auth.VISITOR:
+            if route.auth is Auth.VISITOR:
                 self._limit(request, LimitClass.DEFAULT, extra)
             raise
 

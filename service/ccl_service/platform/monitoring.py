@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import SecretStr
 
@@ -12,7 +13,20 @@ from ccl_contract.readiness import CheckStatus
 from ccl_service.platform.auth import PRINCIPAL
 from ccl_service.platform.db import PoolDb
 from ccl_service.platform.health import DatabaseHealth, DatabaseProbe
-from ccl_service.platform.http import CLOCK, DB, KEYS, METRICS, PHASE, SETTINGS, Auth, LimitClass, Route, json_reply
+from ccl_service.platform.http import (
+    CLOCK,
+    DB,
+    KEYS,
+    METRICS,
+    PHASE,
+    SETTINGS,
+    Auth,
+    LimitClass,
+    Priority,
+    Route,
+    Scope,
+    json_reply,
+)
 from ccl_service.platform.limits import RedisCounts
 from ccl_service.platform.phase import Role
 from ccl_service.platform.readiness import CheckRegistry, report
@@ -23,8 +37,6 @@ CHECKS: Final = web.AppKey("checks", CheckRegistry)
 REDIS: Final = web.AppKey("redis", RedisCounts)
 ROLE: Final = web.AppKey("role", Role)
 STARTED: Final = web.AppKey("started", float)
-
-DETAILED: Final = frozenset({"root", "monitor"})
 
 
 async def live(_: web.Request) -> web.Response:
@@ -53,7 +65,7 @@ async def health(request: web.Request) -> web.Response:
     status = "draining" if draining else "unhealthy" if failed else "degraded" if degraded else "healthy"
     components: dict[str, Any] = {"database": {"state": database.state}, "redis": {"state": redis}}
     document: dict[str, Any] = {"status": status, "components": components}
-    if request[PRINCIPAL].kind in DETAILED:
+    if request[PRINCIPAL].may(Scope.MONITORING_READ):
         components["database"] |= _database_details(app, database)
         settings = app[SETTINGS]
         document |= {
@@ -94,7 +106,7 @@ async def production_readiness(request: web.Request) -> web.Response:
     app = request.app
     settings = app[SETTINGS]
     document = await report(app[CHECKS], revision=settings.ccl_revision, version=VERSION, keys=app[KEYS], db=app[DB])
-    if request[PRINCIPAL].kind in DETAILED:
+    if request[PRINCIPAL].may(Scope.MONITORING_READ):
         return json_reply(document.model_dump(mode="json", by_alias=True, exclude_none=True))
     counts = {status: sum(c.status is status for c in document.checks) for status in CheckStatus}
     return json_reply({"v": 1, "status": document.status, "counts": counts})
@@ -168,22 +180,38 @@ def _uptime(app: web.Application) -> float:
 def routes(*, metrics_enabled: bool) -> tuple[Route, ...]:
     """The rows of this module; without metrics the three that show them are absent."""
     base = "/api/monitoring"
-    open_ = Auth.PUBLIC
     probes = tuple(
-        Route("GET", prefix + path, handler, open_, LimitClass.NONE)
+        Route("GET", prefix + path, handler, Auth.PUBLIC, LimitClass.NONE, priority=Priority.PROBE)
         for path, handler in (("/live", live), ("/ready", ready), ("/health", health))
         for prefix in ("", base)
     )
-    watched = (
-        Route("GET", f"{base}/production-readiness", production_readiness, open_, LimitClass.MONITORING),
-        Route("GET", f"{base}/config", config, Auth.MONITOR, LimitClass.MONITORING),
+    gate = Route(
+        "GET",
+        f"{base}/production-readiness",
+        production_readiness,
+        Auth.PUBLIC,
+        LimitClass.MONITORING,
+        priority=Priority.PROBE,
     )
+    watched = (*probes, gate, _watched("/config", config))
     if not metrics_enabled:
-        return probes + watched
+        return watched
     return (
-        *probes,
         *watched,
-        Route("GET", f"{base}/metrics", metrics, Auth.MONITOR, LimitClass.MONITORING),
-        Route("GET", f"{base}/metrics/prometheus", prometheus, Auth.MONITOR, LimitClass.MONITORING),
-        Route("GET", f"{base}/performance", performance, Auth.MONITOR, LimitClass.MONITORING),
+        _watched("/metrics", metrics),
+        _watched("/metrics/prometheus", prometheus, scope=Scope.METRICS_SCRAPE),
+        _watched("/performance", performance),
+    )
+
+
+def _watched(path: str, handler: Handler, *, scope: Scope = Scope.MONITORING_READ) -> Route:
+    """A view that needs a key. Never turned away under load, when it is needed most: its limit keeps it cheap."""
+    return Route(
+        "GET",
+        f"/api/monitoring{path}",
+        handler,
+        Auth.KEY,
+        LimitClass.MONITORING,
+        priority=Priority.PROBE,
+        scope=scope,
     )

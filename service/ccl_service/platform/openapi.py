@@ -8,11 +8,10 @@ from aiohttp import web
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from ccl_service.platform.auth import Auth
 from ccl_service.platform.body import dump_json
-from ccl_service.platform.http import Route
 from ccl_service.platform.limits import LimitClass
 from ccl_service.platform.problems import CONTENT_TYPE
+from ccl_service.platform.route import Auth, Priority, Route
 
 PATH: Final = "/api/openapi.json"
 REF: Final = "#/components/schemas/{model}"
@@ -23,7 +22,7 @@ SECURITY: Final[Mapping[Auth, Sequence[Mapping[str, list[str]]]]] = {
     Auth.PUBLIC: (),
     Auth.SIGNATURE: (),
     Auth.ROOT_KEY: _KEYS,
-    Auth.MONITOR: _KEYS,
+    Auth.KEY: _KEYS,
     Auth.VISITOR: ({"visitorToken": []},),
 }
 SCHEMES: Final = {
@@ -76,7 +75,15 @@ def openapi_route(routes: Iterable[Route], *, version: str) -> Route:
     async def get_document(_: web.Request) -> web.Response:
         return web.Response(text=text, content_type="application/json")
 
-    return Route("GET", PATH, get_document, Auth.PUBLIC, LimitClass.DEFAULT, summary="This document")
+    return Route(
+        "GET",
+        PATH,
+        get_document,
+        Auth.PUBLIC,
+        LimitClass.DEFAULT,
+        priority=Priority.READ,
+        summary="This document",
+    )
 
 
 #: By (model, mode).

@@ -130,6 +130,13 @@ class Forbidden(Refused):
     title = "Not allowed"
 
 
+class MissingScope(Forbidden):
+    """The key is valid, but was not made for this."""
+
+    code = "AUTH_003"
+    title = "The key lacks a scope"
+
+
 class NotFound(Refused):
     """No such route or object."""
 

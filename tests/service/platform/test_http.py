@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from ccl_service.main import Service, wall_clock
 from ccl_service.platform.assembly import open_platform
 from ccl_service.platform.config import Settings
-from ccl_service.platform.http import Auth, LimitClass, Route, json_reply, parse_json
+from ccl_service.platform.http import Auth, LimitClass, Priority, Route, json_reply, parse_json
 from ccl_service.platform.phase import Role
 from ccl_service.platform.problems import Unauthenticated
 from ccl_service.platform.server import runner
@@ -39,10 +39,10 @@ async def post_signed(request: web.Request) -> web.Response:
 
 
 ROUTES = (
-    Route("POST", "/echo", post_echo, Auth.PUBLIC, LimitClass.NONE, body=Echo),
-    Route("GET", "/broken", get_broken, Auth.PUBLIC, LimitClass.NONE),
-    Route("GET", "/keyed", get_broken, Auth.ROOT_KEY, LimitClass.DEFAULT),
-    Route("POST", "/signed", post_signed, Auth.SIGNATURE, LimitClass.FAILURES),
+    Route("POST", "/echo", post_echo, Auth.PUBLIC, LimitClass.NONE, priority=Priority.READ, body=Echo),
+    Route("GET", "/broken", get_broken, Auth.PUBLIC, LimitClass.NONE, priority=Priority.READ),
+    Route("GET", "/keyed", get_broken, Auth.ROOT_KEY, LimitClass.DEFAULT, priority=Priority.READ),
+    Route("POST", "/signed", post_signed, Auth.SIGNATURE, LimitClass.FAILURES, priority=Priority.READ),
 )
 
 
@@ -220,7 +220,7 @@ async def test_only_bad_signatures_count_on_a_signed_route(client: Client) -> No
 
 def test_a_route_without_a_policy_cannot_be_written() -> None:
     with pytest.raises(ValueError, match="has no policy"):
-        Route("GET", "/open", get_broken, None, LimitClass.NONE)  # type: ignore[arg-type]
+        Route("GET", "/open", get_broken, None, LimitClass.NONE, priority=Priority.READ)  # type: ignore[arg-type]
 
 
 async def test_a_route_that_appears_twice_cannot_be_built(settings: Settings) -> None:

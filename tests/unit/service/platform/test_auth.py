@@ -1,28 +1,44 @@
 """Policies."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from ccl_service.platform.auth import (
     ANONYMOUS,
     VISITOR_LIFETIME,
-    Auth,
     authenticate,
     issue_visitor,
     presented_key,
     verify_visitor,
 )
 from ccl_service.platform.keys import KeyName, KeyRing, KeySource
-from ccl_service.platform.problems import Unauthenticated
+from ccl_service.platform.limits import LimitClass
+from ccl_service.platform.problems import Forbidden, MissingScope, Unauthenticated
+from ccl_service.platform.route import Auth, Priority, Route, Scope
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ROOT = "r" * 32
+MONITOR = "m" * 32
+
+
+async def handler(_: web.Request) -> web.Response:
+    return web.Response()
+
+
+def route(auth: Auth, scope: Scope = Scope.LEADS_READ) -> Route:
+    needed = scope if auth is Auth.KEY else None
+    return Route("GET", "/", handler, auth, LimitClass.NONE, priority=Priority.READ, scope=needed)
 
 
 @pytest.fixture
-def keys() -> KeyRing:
-    return KeyRing({KeyName.INTERNAL_API: KeySource(value=ROOT), KeyName.JWT: KeySource(value="j" * 32)})
+def keys(tmp_path: Path) -> KeyRing:
+    monitor = tmp_path / "token"
+    monitor.write_text(MONITOR)
+    sources = {KeyName.INTERNAL_API: KeySource(value=ROOT), KeyName.JWT: KeySource(value="j" * 32)}
+    return KeyRing(sources, monitor=monitor)
 
 
 def test_the_bearer_key_goes_before_the_header_of_its_own() -> None:
@@ -33,23 +49,32 @@ def test_the_bearer_key_goes_before_the_header_of_its_own() -> None:
 
 @pytest.mark.parametrize("auth", [Auth.PUBLIC, Auth.SIGNATURE])
 def test_an_open_route_takes_a_wrong_key_for_nobody(keys: KeyRing, auth: Auth) -> None:
-    assert authenticate(auth, {"X-API-Key": "wrong"}, keys, now=NOW) == ANONYMOUS
-    assert authenticate(auth, {"X-API-Key": ROOT}, keys, now=NOW).kind == "root"
+    assert authenticate(route(auth), {"X-API-Key": "wrong"}, keys, now=NOW) == ANONYMOUS
+    assert authenticate(route(auth), {"X-API-Key": ROOT}, keys, now=NOW).kind == "root"
 
 
-@pytest.mark.parametrize("auth", [Auth.ROOT_KEY, Auth.MONITOR, Auth.VISITOR])
+@pytest.mark.parametrize("auth", [Auth.ROOT_KEY, Auth.KEY, Auth.VISITOR])
 def test_a_closed_route_refuses_nobody_and_a_wrong_key(keys: KeyRing, auth: Auth) -> None:
     for headers in ({}, {"X-API-Key": "wrong"}):
         with pytest.raises(Unauthenticated):
-            authenticate(auth, headers, keys, now=NOW)
+            authenticate(route(auth), headers, keys, now=NOW)
 
 
 def test_a_visitor_token_opens_visitor_routes_only(keys: KeyRing) -> None:
     token = issue_visitor(keys, "conversation-1", now=NOW)
     headers = {"Authorization": f"Bearer {token}"}
-    assert authenticate(Auth.VISITOR, headers, keys, now=NOW).id == "conversation-1"
+    assert authenticate(route(Auth.VISITOR), headers, keys, now=NOW).id == "conversation-1"
     with pytest.raises(Unauthenticated):
-        authenticate(Auth.ROOT_KEY, headers, keys, now=NOW)
+        authenticate(route(Auth.ROOT_KEY), headers, keys, now=NOW)
+
+
+def test_a_valid_key_without_the_scope_is_told_which_one_it_lacks(keys: KeyRing) -> None:
+    headers = {"X-API-Key": MONITOR}
+    assert authenticate(route(Auth.KEY, Scope.METRICS_SCRAPE), headers, keys, now=NOW).kind == "monitor"
+    with pytest.raises(MissingScope, match="leads:read"):
+        authenticate(route(Auth.KEY, Scope.LEADS_READ), headers, keys, now=NOW)
+    with pytest.raises(Forbidden):
+        authenticate(route(Auth.ROOT_KEY), headers, keys, now=NOW)
 
 
 def test_a_visitor_token_ends(keys: KeyRing) -> None:

@@ -1,0 +1,97 @@
+"""One row of the route table: what a caller must show, how often and how much they may send, who goes first.
+
+Rows are data. Enforcing them is ``platform.middleware``'s business, describing them ``platform.openapi``'s.
+"""
+
+from dataclasses import KW_ONLY, dataclass
+from enum import StrEnum
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from pydantic import BaseModel
+
+from ccl_service.platform.limits import LimitClass
+from ccl_service.platform.problems import CclError
+
+
+class Auth(StrEnum):
+    """What a caller must show."""
+
+    #: Nothing. A valid key is recognised all the same, so that a handler may show more to its holder.
+    PUBLIC = "public"
+    #: The root key, the monitor token, or a scoped key; the last two need the route's scope.
+    KEY = "key"
+    #: The root key and nothing else.
+    ROOT_KEY = "root_key"
+    #: The token of a conversation.
+    VISITOR = "visitor"
+    #: The handler verifies a signature of the sender's; nobody is let in by the middleware.
+    SIGNATURE = "signature"
+
+
+class Scope(StrEnum):
+    """What a key may be allowed to do. A scope stands for itself; none includes another."""
+
+    LEADS_READ = "leads:read"
+    LEADS_WRITE = "leads:write"
+    LEADS_IMPORT = "leads:import"
+    MONITORING_READ = "monitoring:read"
+    METRICS_SCRAPE = "metrics:scrape"
+    AUDIT_READ = "audit:read"
+
+
+class Priority(StrEnum):
+    """Which requests are turned away first when there is more work than time (``platform.shedding`` orders them)."""
+
+    #: Never turned away: liveness, readiness, health.
+    PROBE = "probe"
+    #: A person who leaves their data now, or acts on a mail: lost if refused.
+    INTAKE = "intake"
+    #: A visitor in a conversation.
+    CHAT = "chat"
+    #: Another system that tries again.
+    WEBHOOK = "webhook"
+    #: People and programs that look something up, and the settings they change.
+    READ = "read"
+    #: Long lists, imports and exports, which can wait.
+    EXPORT = "export"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One row of the table.
+
+    ``body``, ``query``, ``response``, ``status`` (of success), ``errors`` (those of its own, beyond what its policy
+    implies) and ``summary`` make the OpenAPI document; the handler parses with ``parse_json`` and ``parse_query``.
+    ``body_limit`` in bytes replaces BODY_LIMIT_BYTES. ``audit`` is the action that the audit trail records.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    auth: Auth
+    limit: LimitClass
+    _: KW_ONLY
+    priority: Priority
+    scope: Scope | None = None
+    audit: str | None = None
+    body_limit: int | None = None
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    response: type[BaseModel] | None = None
+    status: int = 200
+    errors: tuple[type[CclError], ...] = ()
+    summary: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a row without a policy, or with one that contradicts itself."""
+        where = f"{self.method} {self.path}"
+        policy = (self.auth, Auth), (self.limit, LimitClass), (self.priority, Priority)
+        if not all(isinstance(value, kind) for value, kind in policy):
+            raise ValueError(f"{where} has no policy")
+        if (self.auth is Auth.KEY) != isinstance(self.scope, Scope):
+            raise ValueError(f"{where} has no policy: a scope goes with Auth.KEY and with nothing else")
+
+
+ROUTE: Final = web.RequestKey("route", Route)
