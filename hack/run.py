@@ -3,6 +3,7 @@
 Knows nothing of clusters or images; those packages say what to run.
 """
 
+import errno
 import os
 import shutil
 import subprocess
@@ -20,6 +21,9 @@ Command = list[str | Path]
 TAIL_LINES: Final = 15
 #: Seconds between two signs of life of a long step.
 TICK: Final = 15.0
+DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+#: What programs say of ENOSPC, in lower case.
+NO_SPACE: Final = "no space left on device"
 
 
 class Failure(Exception):
@@ -34,11 +38,16 @@ class Failure(Exception):
 
 
 def main_with_errors(main: Callable[[], int]) -> None:
-    """Run ``main`` and exit with its code; a Failure becomes one line on stderr and code 1, Ctrl-C code 130."""
+    """Run ``main`` and exit with its code: 1 and one line on stderr for a Failure or a full disk, 130 for Ctrl-C."""
     try:
         code = main()
     except Failure as failure:
         print(f"ccl: {failure}", file=sys.stderr)
+        code = 1
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        print(f"ccl: {_disk_full(error.filename or 'writing a file')}", file=sys.stderr)
         code = 1
     except KeyboardInterrupt:
         print("ccl: interrupted", file=sys.stderr)
@@ -86,8 +95,14 @@ def run(
             target.close()
     if done.returncode:
         text = log.read_text(errors="replace") if log else (done.stderr or done.stdout).decode(errors="replace")
+        if NO_SPACE in text.lower():
+            raise _disk_full(what)
         raise Failure(f"{what} failed with code {done.returncode}{_see(log)}:\n{tail(text)}")
     return "" if log else done.stdout.decode(errors="replace")
+
+
+def _disk_full(what: str) -> Failure:
+    return Failure(f"{what}: the disk is full", fix="free some disk space (`df -h` tells where) and run it again")
 
 
 def start_detached(command: Sequence[str | Path], *, cwd: Path, log: Path) -> int:

@@ -55,3 +55,20 @@ def test_a_detached_program_goes_on_by_itself_and_writes_to_its_log(tmp_path):
         assert os.getsid(pid) != os.getsid(0)
     finally:
         os.kill(pid, signal.SIGTERM)
+
+
+def test_a_program_that_fills_the_disk_is_told_in_one_line_with_the_fix():
+    with pytest.raises(Failure, match=r"^building: the disk is full; fix: free some disk space"):
+        run(["dd", "if=/dev/zero", "of=/dev/full", "count=1"], doing="building")
+
+
+def test_a_full_disk_of_our_own_writing_is_one_line_too(capsys):
+    def main() -> int:
+        with open("/dev/full", "wb", buffering=0) as full:
+            full.write(b"x")
+        return 0
+
+    with pytest.raises(SystemExit) as ended:
+        main_with_errors(main)
+    assert ended.value.code == 1
+    assert "the disk is full" in capsys.readouterr().err
