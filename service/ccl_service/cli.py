@@ -5,9 +5,7 @@ function that returns a ``ccl_contract.readiness.Check``; there is no switch for
 """
 
 import asyncio
-import contextlib
 import os
-import signal
 import sys
 from collections.abc import Mapping
 from datetime import timedelta
@@ -15,17 +13,15 @@ from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
 import typer
-from aiohttp import web
 
 from ccl_contract.readiness import CheckStatus
+from ccl_service import serving
 from ccl_service.main import open_service
 from ccl_service.platform.config import Settings, SettingsError, load_database_settings, load_settings
-from ccl_service.platform.lifecycle import close_listener, drain, working
 from ccl_service.platform.monitoring import CHECKS
 from ccl_service.platform.phase import Role
 from ccl_service.platform.problems import CclError
 from ccl_service.platform.readiness import CheckFn
-from ccl_service.platform.server import runner
 from ccl_service.platform.telemetry import configure_logging
 
 #: Where Kubernetes looks for a container's last words.
@@ -54,7 +50,10 @@ def serve(
     configure_logging(settings.log_level)
     role = Role.WEB if no_jobs else Role.JOBS if jobs_only else Role.ALL
     with asyncio.Runner(loop_factory=_loop_factory()) as loop:
-        loop.run(_serve(settings, role, ctx.obj))
+        try:
+            loop.run(serving.serve(settings, role, ctx.obj))
+        except serving.PortTaken as exc:
+            _fail(str(exc))
 
 
 @app.command()
@@ -113,28 +112,6 @@ async def _check(settings: Settings, checks: Mapping[str, CheckFn]) -> bool:
         line = " ".join(filter(None, (f"{result.id:<{width}}  {result.status:<4} ", result.message)))
         sys.stdout.write(line.rstrip() + (f" → {result.action}" if result.action else "") + "\n")
     return any(c.status is CheckStatus.FAIL for c in results)
-
-
-async def _serve(settings: Settings, role: Role, checks: Mapping[str, CheckFn]) -> None:
-    """Until a signal; a second signal cuts the drain delay short."""
-    first, second = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, lambda: second.set() if first.is_set() else first.set())
-    async with contextlib.AsyncExitStack() as stack:
-        service = await stack.enter_async_context(open_service(settings, role=role, checks=checks))
-        serving = runner(service.app)
-        await serving.setup()
-        stack.push_async_callback(serving.cleanup)
-        site = web.TCPSite(serving, "0.0.0.0", settings.port, backlog=1024)  # noqa: S104 - a pod's own address
-        try:
-            await site.start()
-        except OSError as exc:
-            _fail(f"port {settings.port} cannot be used ({exc.strerror}); set PORT to a free one")
-        await stack.enter_async_context(working(service.workers, service.phase.stop, service.metrics))
-        await first.wait()
-        await drain(service.phase, delay=settings.drain_delay_ms / 1000, hurry=second)
-        await close_listener(site, service.phase)
 
 
 def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":

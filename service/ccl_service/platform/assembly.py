@@ -22,8 +22,10 @@ from ccl_service.platform.keys import KeyRing
 from ccl_service.platform.lifecycle import Worker
 from ccl_service.platform.limits import Limit, LimitClass, Limiter, RedisCounts
 from ccl_service.platform.monitoring import CHECKS, PROBE, REDIS, ROLE, STARTED, routes
+from ccl_service.platform.moving import ROUTES as MOVING
 from ccl_service.platform.openapi import openapi_route
 from ccl_service.platform.phase import Phase, Role
+from ccl_service.platform.problems import DatabaseUnavailable
 from ccl_service.platform.readiness import CheckFn, CheckRegistry
 from ccl_service.platform.telemetry import Metrics
 from ccl_service.version import VERSION
@@ -37,6 +39,13 @@ class Service:
     workers: tuple[Worker, ...]
     metrics: Metrics
     phase: Phase
+
+    async def warm(self) -> None:
+        """Open the first database connections, so that nobody waits for them; a database that is away is borne."""
+        db = self.app[DB]
+        if isinstance(db, PoolDb):
+            with contextlib.suppress(DatabaseUnavailable):
+                await db.warm()
 
 
 def wall_clock() -> datetime:
@@ -71,7 +80,7 @@ async def open_platform(
         platform = Platform(
             settings=settings, db=db, keys=keys, limiter=limiter, metrics=metrics, clock=clock, phase=phase
         )
-        table = (*routes(metrics_enabled=settings.metrics_enabled), *features)
+        table = (*routes(metrics_enabled=settings.metrics_enabled), *MOVING, *features)
         app = build_app(platform, (*table, openapi_route(table, version=VERSION)))
         await _add_monitoring(app, settings, stack, role=role, redis=redis, checks=checks)
         beat = Heartbeat(db, Instance(_pod(settings), settings.ccl_revision, role))

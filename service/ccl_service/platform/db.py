@@ -21,6 +21,8 @@ from ccl_service.platform.problems import CclError, ConstraintViolated, Database
 #: handler's own work they keep an answer under five seconds when the database freezes.
 ACQUIRE_SECONDS: Final = 2.0
 STATEMENT_SECONDS: Final = 2.5
+#: Connections that are open before the first request comes.
+WARM_CONNECTIONS: Final = 4
 #: How long a cut-off statement may take to be cancelled before its connection is given up.
 CANCEL_SECONDS: Final = 2.0
 
@@ -207,6 +209,13 @@ class PoolDb(Db):
     async def open(self) -> None:
         """Make the pool ready for use."""
         await self._pool
+
+    async def warm(self) -> None:
+        """Open the first connections. Raises DatabaseUnavailable."""
+        with translated():
+            async with asyncio.timeout(ACQUIRE_SECONDS), contextlib.AsyncExitStack() as stack:
+                for _ in range(min(WARM_CONNECTIONS, self._size.connections)):
+                    await stack.enter_async_context(self.connection())
 
     async def close(self) -> None:
         """Close every connection, by force after two seconds."""

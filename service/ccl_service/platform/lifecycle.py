@@ -1,9 +1,10 @@
 """From start to exit: features, background workers, the stop sequence.
 
 On SIGTERM ``/ready`` turns 503 while requests go on being answered for the drain delay, because Kubernetes needs that
-long to take a pod out of every proxy (each answer closes its connection meanwhile); then the listener closes,
-requests in flight finish, and the process exits 0.
-Workers stop claiming at once: their rows belong to nobody in particular.
+long to take a pod out of every proxy (each answer closes its connection meanwhile). Workers stop claiming at once:
+their rows belong to nobody in particular. Then the listener closes, streams and sockets are told to come back
+elsewhere, and requests and workers get what is left of one deadline; whoever is late is cut off, and the process
+exits 0. A second signal leaves them ``HURRY_SECONDS``.
 """
 
 import asyncio
@@ -15,15 +16,21 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from ccl_service.platform.http import Route
 from ccl_service.platform.phase import Phase, Role
+from ccl_service.platform.route import Route
 from ccl_service.platform.telemetry import Metrics
 
-__all__ = ["Feature", "Phase", "Role", "Worker", "close_listener", "drain", "supervised", "working"]
+__all__ = ["Crew", "Feature", "Phase", "Role", "Worker", "stop", "supervised", "working"]
 
-#: After the drain delay: how long requests in flight, and workers, may take. 5 + 15 + 2 stays below 30 s.
-IN_FLIGHT_SECONDS: Final = 15.0
+#: From the signal until whoever is still busy is cut off. Cutting off and closing take up to 6 s more; the whole
+#: stays below 30 s, and so below the 35 s after which Kubernetes kills.
+STOP_SECONDS: Final = 22.0
+#: What a second signal leaves of it.
+HURRY_SECONDS: Final = 3.0
+#: How long workers may take that nobody stops by deadline.
 WORKERS_SECONDS: Final = 20.0
+#: What a worker has, once it is cut off, to give back what it holds.
+CUT_OFF_SECONDS: Final = 2.0
 RESTART_SECONDS: Final = 1.0
 
 log = structlog.get_logger("ccl.lifecycle")
@@ -65,37 +72,76 @@ async def supervised(worker: Worker, stop: asyncio.Event, metrics: Metrics) -> N
             await asyncio.wait_for(stop.wait(), RESTART_SECONDS)
 
 
+class Crew:
+    """The workers of a process while they run."""
+
+    def __init__(self, tasks: Sequence["asyncio.Task[None]"]) -> None:
+        self._tasks = tasks
+
+    async def done(self) -> None:
+        """Wait until every worker has ended."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def cut_off(self) -> None:
+        """Cancel who is still at work. One that does not even heed that is left behind after two seconds."""
+        late = [task for task in self._tasks if not task.done()]
+        for task in late:
+            log.error("worker cut off", action="lifecycle:worker:cut_off", worker=task.get_name())
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=CUT_OFF_SECONDS)
+
+
 @contextlib.asynccontextmanager
-async def working(workers: Sequence[Worker], stop: asyncio.Event, metrics: Metrics) -> AsyncIterator[None]:
+async def working(workers: Sequence[Worker], stop: asyncio.Event, metrics: Metrics) -> AsyncIterator[Crew]:
     """Run the workers for the length of the block; on exit they get ``WORKERS_SECONDS`` to end by themselves."""
-    tasks = [asyncio.create_task(supervised(w, stop, metrics), name=w.name) for w in workers]
+    crew = Crew([asyncio.create_task(supervised(w, stop, metrics), name=w.name) for w in workers])
     try:
-        yield
+        yield crew
     finally:
         stop.set()
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=WORKERS_SECONDS)
-            for task in late:
-                log.error("worker cut off", action="lifecycle:worker:cut_off", worker=task.get_name())
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(crew.done(), WORKERS_SECONDS)
+        await crew.cut_off()
 
 
-async def drain(phase: Phase, *, delay: float, hurry: asyncio.Event) -> None:
-    """Turn ``/ready`` red, stop the workers, and keep serving for ``delay`` seconds or until ``hurry``."""
-    phase.draining = True
-    phase.stop.set()
+async def stop(site: web.BaseSite, phase: Phase, crew: Crew, *, delay: float, hurry: asyncio.Event) -> None:
+    """Bring a serving process to where it can close, within ``STOP_SECONDS``.
+
+    It goes on serving for ``delay`` seconds or until ``hurry``. aiohttp's own shutdown may begin only after this: it
+    stops reading at once, so that a body still on its way would never arrive.
+    """
+    deadline = asyncio.get_running_loop().time() + STOP_SECONDS
+    await _drain(phase, delay=delay, hurry=hurry)
+    await site.stop()
+    phase.leave.set()
+    patience = asyncio.create_task(_patience(deadline, hurry))
+    finishing = asyncio.create_task(_finished(phase, crew))
+    await asyncio.wait({patience, finishing}, return_when=asyncio.FIRST_COMPLETED)
+    patience.cancel()
+    finishing.cancel()
+    await asyncio.gather(patience, finishing, return_exceptions=True)
+    if phase.in_flight:
+        log.error("requests cut off", action="lifecycle:requests:cut_off", in_flight=phase.in_flight)
+    await crew.cut_off()
+
+
+async def _drain(phase: Phase, *, delay: float, hurry: asyncio.Event) -> None:
+    phase.drain()
     log.warning("draining", action="lifecycle:process:draining", delay_s=delay)
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(hurry.wait(), delay)
 
 
-async def close_listener(site: web.BaseSite, phase: Phase) -> None:
-    """Accept nobody new and let the requests in flight finish.
+async def _finished(phase: Phase, crew: Crew) -> None:
+    await phase.idle()
+    await crew.done()
 
-    Only then may aiohttp's own shutdown begin: it stops reading at once, so that a body still on its way would never
-    arrive.
-    """
-    await site.stop()
-    if not await phase.idle(IN_FLIGHT_SECONDS):
-        log.error("requests cut off", action="lifecycle:requests:cut_off", in_flight=phase.in_flight)
+
+async def _patience(deadline: float, hurry: asyncio.Event) -> None:
+    """Return when nobody may take longer: at ``deadline``, or soon after ``hurry``."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout_at(deadline - HURRY_SECONDS):
+            await hurry.wait()
+    await asyncio.sleep(HURRY_SECONDS)

@@ -55,6 +55,9 @@ HSTS: Final = "max-age=31536000"
 EXPOSED: Final = "X-Request-ID, RateLimit, RateLimit-Policy, Retry-After"
 ALLOWED_HEADERS: Final = "Authorization, X-API-Key, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-ID"
 
+#: What metrics and the log say when the caller hangs up before the answer has ended (nginx's code for it).
+HUNG_UP: Final = 499
+
 log = structlog.get_logger("ccl.http")
 
 
@@ -97,7 +100,7 @@ class Gate:
         extra = request.get(_EXTRA)
         if extra:
             response.headers.update(extra)
-        if self.phase.draining:
+        if self.phase.moving and response.status != 101:
             response.headers["Connection"] = "close"
             response.force_close()
 
@@ -109,7 +112,7 @@ class Gate:
         route = self.routes.get(match.route)
         template = route.path if route else "(none)"
         self.phase.entered()
-        status = 499  # what the log says when the caller hangs up before there is an answer
+        status = HUNG_UP
         try:
             response = await self._respond(request, handler, match, route, extra)
             status = response.status
@@ -188,6 +191,8 @@ class Gate:
                 raise  # a redirect is an answer; only aiohttp's refusals are put in our words
             return self._problem(request, _translated(exc))
         except Exception as exc:
+            if isinstance(exc, ConnectionResetError) and hung_up(request):
+                return web.Response(status=HUNG_UP)  # nobody reads it; aiohttp drops it
             log.error("request failed", action="http:request:failed", request_id=request[REQUEST_ID], exc_info=exc)
             return self._problem(request, CclError())
 
@@ -240,6 +245,11 @@ class Gate:
             standing = self.limiter.check(limit_class, subject or request[CLIENT])
         if standing is not None:
             extra.update(standing.headers())
+
+
+def hung_up(request: web.Request) -> bool:
+    """Whether the caller is gone."""
+    return request.transport is None or request.transport.is_closing()
 
 
 def _translated(exc: web.HTTPException) -> CclError:

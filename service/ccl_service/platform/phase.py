@@ -15,12 +15,20 @@ class Role(StrEnum):
 
 @dataclass(slots=True)
 class Phase:
-    """``draining``: on the way out. ``stop`` ends the workers. ``in_flight``: requests being answered now."""
+    """What the parts of a process know of its way out.
+
+    ``draining``: ``/ready`` is red. ``moving``: callers are asked to come back on another connection, which leads them
+    to another process. ``stop`` ends the workers; ``leave`` ends what would otherwise last: event streams and sockets.
+    ``in_flight``: requests being answered now.
+    """
 
     draining: bool = False
+    moving: bool = False
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    leave: asyncio.Event = field(default_factory=asyncio.Event)
     in_flight: int = 0
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
+    _settling: asyncio.TimerHandle | None = None
 
     def entered(self) -> None:
         """A request has begun."""
@@ -32,13 +40,26 @@ class Phase:
         if self.in_flight == 0:
             self._idle.set()
 
-    async def idle(self, within: float) -> bool:
-        """Wait until no request is being answered; False after ``within`` seconds."""
-        try:
-            async with asyncio.timeout(within):
-                while self.in_flight:
-                    self._idle.clear()
-                    await self._idle.wait()
-        except TimeoutError:
-            return False
-        return True
+    async def idle(self) -> None:
+        """Wait until no request is being answered."""
+        while self.in_flight:
+            self._idle.clear()
+            await self._idle.wait()
+
+    def drain(self) -> None:
+        """The way out has begun; there is no way back."""
+        self.draining = self.moving = True
+        self.stop.set()
+
+    def move(self, seconds: float) -> None:
+        """Send every caller elsewhere for ``seconds``, without going unready; a second call counts anew."""
+        if self._settling is not None:
+            self._settling.cancel()
+        self.moving = True
+        self.leave.set()
+        self._settling = asyncio.get_running_loop().call_later(seconds, self._settle)
+
+    def _settle(self) -> None:
+        if not self.draining:
+            self.moving = False
+            self.leave.clear()

@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 #: Claims without a result after which a row waits for a human.
 MAX_CLAIMS: Final = 5
 QUARANTINED: Final = "quarantined"
+#: How long a cancelled handler may take to end before its row is given back all the same.
+CANCEL_SECONDS: Final = 1.0
 
 #: For CREATE TABLE statements; ``id uuid PRIMARY KEY`` and the meaning of ``state`` are the table's own.
 WORK_COLUMNS: Final = """
@@ -222,8 +224,10 @@ class WorkLoop:
                     await self._pause(stopped, again)
         finally:
             stopped.cancel()
-            await self._finish()
-            renewing.cancel()
+            try:
+                await self._finish()
+            finally:
+                renewing.cancel()
 
     async def _claim(self) -> _Again:
         """Start what is due on the free slots. When to look again."""
@@ -296,13 +300,18 @@ class WorkLoop:
 
     async def _finish(self) -> None:
         running = dict(self._running)
-        if not running:
-            return
-        _, late = await asyncio.wait(running, timeout=self._grace.total_seconds())
-        for task in late:
+        try:
+            if running:
+                await asyncio.wait(running, timeout=self._grace.total_seconds())
+        finally:  # also when this loop itself is cut off
+            await self._give_back({task: work for task, work in running.items() if not task.done()})
+
+    async def _give_back(self, running: Mapping["asyncio.Task[None]", Work]) -> None:
+        for task in running:
             task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
-        for task in late:
+        if running:
+            await asyncio.wait(running, timeout=CANCEL_SECONDS)
+        for task in running:
             try:
                 await self._queue.release(running[task])
             except CclError:

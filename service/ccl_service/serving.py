@@ -1,0 +1,40 @@
+"""``ccl-service serve``: the wired process on a port, from the first connection to the last signal."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from ccl_service.main import open_service
+from ccl_service.platform.config import Settings
+from ccl_service.platform.lifecycle import Role, stop, working
+from ccl_service.platform.readiness import CheckFn
+from ccl_service.platform.server import runner
+
+
+class PortTaken(Exception):
+    """The port cannot be listened on."""
+
+
+async def serve(settings: Settings, role: Role, checks: Mapping[str, CheckFn]) -> None:
+    """Until SIGTERM or SIGINT; a second one hurries the way out. Raises PortTaken."""
+    first, second = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, lambda: second.set() if first.is_set() else first.set())
+    async with contextlib.AsyncExitStack() as stack:
+        service = await stack.enter_async_context(open_service(settings, role=role, checks=checks))
+        serving = runner(service.app)
+        await serving.setup()
+        stack.push_async_callback(serving.cleanup)
+        crew = await stack.enter_async_context(working(service.workers, service.phase.stop, service.metrics))
+        await service.warm()
+        site = web.TCPSite(serving, "0.0.0.0", settings.port, backlog=1024)  # noqa: S104 - a pod's own address
+        try:
+            await site.start()
+        except OSError as exc:
+            raise PortTaken(f"port {settings.port} cannot be used ({exc.strerror}); set PORT to a free one") from exc
+        await first.wait()
+        await stop(site, service.phase, crew, delay=settings.drain_delay_ms / 1000, hurry=second)
