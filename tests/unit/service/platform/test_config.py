@@ -3,8 +3,18 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ccl_service.platform.config import Environment, SettingsError, load_database_settings, load_settings
+from ccl_service.platform.config import (
+    KEY_VARIABLES,
+    Environment,
+    Settings,
+    SettingsError,
+    load_database_settings,
+    load_settings,
+)
+from ccl_service.platform.config_sources import variables
 from ccl_service.platform.keys import KeyName
 
 STRONG = {
@@ -21,6 +31,14 @@ GUIDE = STRONG | {
     "OPENAI_API_KEY": "sk-1",
     "CORS_ORIGIN": "https://cars.example.com",
     "TRUST_PROXY": "true",
+}
+
+KEY_NAMES = list(KEY_VARIABLES.values())
+SECRET_EXAMPLES = {
+    "DATABASE_URL": "postgresql://from/file",
+    "DATABASE_DIRECT_URL": "postgresql://from/file",
+    "DATABASE_REPLICA_URLS": "postgresql://from/file",
+    "REDIS_URL": "rediss://from/file",
 }
 
 
@@ -143,6 +161,101 @@ def test_replicas_are_a_list_of_secret_urls(tmp_path: Path) -> None:
 def test_a_replica_that_is_no_postgres_url_is_named_and_not_shown() -> None:
     wrong = {"DATABASE_REPLICA_URLS": "postgresql://reader@one/ccl,http://secretvalue@two/ccl"}
     assert list(problems(GUIDE | wrong)) == ["DATABASE_REPLICA_URLS"]
+
+
+@pytest.mark.parametrize("name", sorted(v.name for v in variables(Settings) if v.secret))
+def test_every_secret_can_come_from_a_file(name: str, tmp_path: Path) -> None:
+    text = SECRET_EXAMPLES.get(name, "a-secret-of-this-test")
+    (tmp_path / "secret").write_text(f"{text}\n")
+    environ = {n: v for n, v in GUIDE.items() if n != name} | {f"{name}_FILE": str(tmp_path / "secret")}
+    value = getattr(load_settings(environ), name.lower())
+    (secret,) = value if isinstance(value, tuple) else (value,)
+    assert secret.get_secret_value() == text
+
+
+@pytest.mark.parametrize("name", ["DATABASE_URL", "JWT_SECRET", "MAILGUN_API_KEY"])
+def test_an_empty_file_is_named(name: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("\n")
+    environ = {n: v for n, v in GUIDE.items() if n != name} | {f"{name}_FILE": str(tmp_path / "empty")}
+    assert list(problems(environ)) == [f"{name}_FILE"]
+
+
+@pytest.mark.parametrize("url", ["postgresql://user:p℀ssword@db/ccl", "postgresql://[password]/ccl"])
+def test_a_url_that_python_itself_would_quote_in_its_error_is_not_shown(url: str) -> None:
+    assert list(problems(GUIDE | {"DATABASE_URL": url})) == ["DATABASE_URL"]
+
+
+def test_the_source_of_each_setting_is_known(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("k" * 40)
+    environ = {n: v for n, v in GUIDE.items() if n != "JWT_SECRET"} | {"JWT_SECRET_FILE": str(tmp_path / "key")}
+    provenance = load_settings(environ).provenance
+    of = {name: provenance.of(name).value for name in ("JWT_SECRET", "CCL_ENV", "PORT", "DATABASE_URL")}
+    assert of == {"JWT_SECRET": "file", "CCL_ENV": "environment", "PORT": "default", "DATABASE_URL": "environment"}
+
+
+def test_pool_times_may_be_nothing_and_a_connection_always_gets_a_moment() -> None:
+    settings = load_settings(GUIDE | {"DB_IDLE_TIMEOUT_MS": "0", "DB_CONNECT_TIMEOUT_MS": "0"})
+    assert (settings.db_idle_timeout_ms, settings.db_connect_timeout_ms) == (0, 100)
+
+
+@pytest.mark.parametrize(("text", "level"), [("WARN", "warn"), ("warning", "warn"), ("Debug", "debug")])
+def test_a_log_level_may_be_written_as_other_programs_write_it(text: str, level: str) -> None:
+    assert load_settings(GUIDE | {"LOG_LEVEL": text}).log_level == level
+
+
+@pytest.mark.parametrize(
+    ("text", "server"),
+    [
+        ("10.0.0.10", "10.0.0.10:53"),
+        ("127.0.0.1:5353", "127.0.0.1:5353"),
+        ("::1", "[::1]:53"),
+        ("[::1]:54", "[::1]:54"),
+    ],
+)
+def test_a_name_server_is_an_address_with_or_without_a_port(text: str, server: str) -> None:
+    assert str(load_settings(GUIDE | {"DNS_SERVER": text}).dns_server) == server
+
+
+@pytest.mark.parametrize("text", ["dns.example.com", "10.0.0.10:0", "10.0.0.10:70000", "10.0.0.10:"])
+def test_anything_else_is_no_name_server(text: str) -> None:
+    assert list(problems(GUIDE | {"DNS_SERVER": text})) == ["DNS_SERVER"]
+
+
+def test_a_likely_misspelling_is_remembered_and_stops_nothing() -> None:
+    settings = load_settings(GUIDE | {"RATE_LIMIT_MAX_REQUEST": "5", "PATH": "/bin"})
+    assert [(m.name, m.meant) for m in settings.provenance.misspelt] == [
+        ("RATE_LIMIT_MAX_REQUEST", "RATE_LIMIT_MAX_REQUESTS")
+    ]
+
+
+MARK = "tell-no1"
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
+WRONG = st.builds(lambda a, b: f"{a}{MARK}{b}", TEXTS, TEXTS) | st.builds(
+    lambda scheme, a, b: f"{scheme}://{a}:{MARK}@{b}/{MARK}?{MARK}",
+    st.sampled_from(["postgresql", "redis", "https", "x"]),
+    TEXTS,
+    TEXTS,
+)
+
+
+@given(values=st.dictionaries(st.sampled_from([v.name for v in variables(Settings)] + KEY_NAMES), WRONG, min_size=1))
+def test_whatever_is_wrong_no_value_appears(values: dict[str, str]) -> None:
+    outcome = loaded(GUIDE | values)
+    if isinstance(outcome, SettingsError):
+        shown = str(outcome)
+        assert outcome.__cause__ is None
+        assert outcome.__suppress_context__ or outcome.__context__ is None
+        assert set(outcome.problems) <= set(values) | {f"{name}_FILE" for name in values} | {"SESSION_SECRET"}
+    else:
+        shown = repr([getattr(outcome, v.field) for v in variables(Settings) if v.secret] + [outcome.keys])
+    assert MARK not in shown
+
+
+def loaded(environ: dict[str, str]) -> Settings | SettingsError:
+    try:
+        return load_settings(environ)
+    except SettingsError as error:
+        return error
 
 
 def test_links_use_the_public_url_or_the_first_origin() -> None:

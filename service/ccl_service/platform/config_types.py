@@ -1,0 +1,105 @@
+"""The shapes that variables take: how a text becomes a value, and what is said, without it, when it does not."""
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+
+from ccl_service.platform.proxy import TrustProxy, parse_trust
+
+DNS_PORT: Final = 53
+_ORIGIN: Final = re.compile(r"^https?://[A-Za-z0-9.-]+(:\d{1,5})?$|^https?://\[[0-9a-fA-F:]+\](:\d{1,5})?$")
+
+
+@dataclass(frozen=True, slots=True)
+class Nameserver:
+    """A DNS server: an IP address and a port."""
+
+    address: str
+    port: int = DNS_PORT
+
+    def __str__(self) -> str:
+        """As it is written in the variable."""
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+def from_text(parse: Callable[[str], Any], complaint: str) -> BeforeValidator:
+    """Parse texts and leave other values alone; whatever ``parse`` says with ValueError, ``complaint`` is shown."""
+
+    def read(value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return parse(value)
+        except ValueError:
+            raise ValueError(complaint) from None
+
+    return BeforeValidator(read)
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """The entries of a comma list, without the empty ones."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    found = tuple(entry.rstrip("/") for entry in listed(text))
+    if any(entry != "*" and not _ORIGIN.match(entry) for entry in found):
+        raise ValueError
+    return found
+
+
+def _nameserver(text: str) -> Nameserver:
+    bare, _, port = text.rpartition(":") if re.search(r"(^[^:]+|\]):\d+$", text) else (text, "", "")
+    address = ipaddress.ip_address(bare.removeprefix("[").removesuffix("]"))
+    number = int(port or DNS_PORT)
+    if not 0 < number < 65536:
+        raise ValueError
+    return Nameserver(str(address), number)
+
+
+def _level(text: str) -> str:
+    return {"warning": "warn"}.get(text.lower(), text.lower())
+
+
+def _url(*schemes: str) -> BeforeValidator:
+    allowed = " or ".join(f"{scheme}://" for scheme in schemes)
+
+    def check(value: object) -> object:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if not isinstance(text, str):
+            return value
+        if _scheme(text) not in schemes:
+            raise ValueError(f"must be a URL that starts with {allowed}")
+        return text.rstrip("/") if "http" in schemes else value
+
+    return BeforeValidator(check)
+
+
+def _scheme(text: str) -> str:
+    try:
+        return urlsplit(text).scheme
+    except ValueError:
+        # its message quotes the host part, password included
+        return ""
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(lambda v: listed(v) if isinstance(v, str) else v)]
+Origins = Annotated[tuple[str, ...], from_text(_origins, "must be a comma list of origins (scheme://host[:port])")]
+Trust = Annotated[TrustProxy, from_text(parse_trust, "must be true, false, a hop count, or a comma list of CIDRs")]
+DnsServer = Annotated[Nameserver, from_text(_nameserver, "must be an IP address, with :port where it is not 53")]
+Level = BeforeValidator(lambda v: _level(v) if isinstance(v, str) else v)
+
+PostgresUrl = Annotated[SecretStr, _url("postgresql", "postgres")]
+PostgresUrls = Annotated[tuple[PostgresUrl, ...], BeforeValidator(lambda v: listed(v) if isinstance(v, str) else v)]
+HttpUrl = Annotated[str, _url("http", "https")]
+RedisUrl = Annotated[SecretStr, _url("redis", "rediss")]
+
+
+def at_least(lowest: int) -> AfterValidator:
+    """Smaller numbers count as ``lowest``."""
+    return AfterValidator(lambda number: max(number, lowest))
