@@ -5,7 +5,7 @@ The SDK of a provider stays behind ``Model``; ``openai_chat`` has the one for Op
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pydantic import BaseModel
 
@@ -17,12 +17,9 @@ if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionMessageParam
 
 
-class ProviderFailed(CclError):
+class ProviderFailed(CclError, code="AGENT_001", title="The model gave no usable answer"):
     """The model gave no usable answer. ``reason``: unauthorised, rate_limited, refused, unavailable, timeout,
     unreachable, cut (the stream ended early) or bad_answer."""
-
-    code: ClassVar[str] = "AGENT_001"
-    title: ClassVar[str] = "The model gave no usable answer"
 
     def __init__(self, reason: str, usage: Usage | None = None) -> None:
         """``usage``: what the failed request has probably cost."""

@@ -12,8 +12,9 @@ from pydantic import BaseModel
 from ccl_contract.chat import ChatOpened, Segment, TurnAccepted, TurnDone, TurnFailed
 from ccl_service.chat.model import OpenChat, Progress, Say, TurnState
 from ccl_service.chat.service import Chat
+from ccl_service.platform.body import path_uuid
 from ccl_service.platform.http import PRINCIPAL, Auth, LimitClass, Priority, Route, json_reply, parse_json
-from ccl_service.platform.problems import CclError, FieldError, NotFound, TryLater, ValidationFailed
+from ccl_service.platform.problems import CclError, FieldError, TryLater, ValidationFailed
 
 CHAT: Final = web.AppKey("chat", Chat)
 
@@ -45,7 +46,7 @@ async def get_turn_events(request: web.Request) -> web.StreamResponse:
     Problems: 401, 404 a turn of another conversation, 422 Last-Event-ID.
     """
     chat, conversation_id = request.app[CHAT], UUID(request[PRINCIPAL].id)
-    turn_id, seen = _turn_id(request), _last_event_id(request)
+    turn_id, seen = path_uuid(request), _last_event_id(request)
 
     async def look(after: int) -> Progress:
         return await chat.progress(conversation_id, turn_id, after=after)
@@ -101,17 +102,12 @@ async def _event(stream: web.StreamResponse, name: str, data: BaseModel, *, even
     await stream.write(f"event: {name}\n{head}data: {data.model_dump_json()}\n\n".encode())
 
 
-def _turn_id(request: web.Request) -> UUID:
-    try:
-        return UUID(request.match_info["id"])
-    except ValueError as exc:
-        raise NotFound("no such turn") from exc
-
-
 def _last_event_id(request: web.Request) -> int:
     text = request.headers.get("Last-Event-ID", "0") or "0"
     if not (text.isascii() and text.isdigit() and len(text) <= 5):
-        raise ValidationFailed([FieldError("Last-Event-ID", "number", "is not the id of an event of this stream")])
+        raise ValidationFailed(
+            [FieldError(("Last-Event-ID",), "number", "is not the id of an event of this stream", "header")]
+        )
     return int(text)
 
 

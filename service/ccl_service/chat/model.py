@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -48,11 +48,13 @@ class TurnState(StrEnum):
     QUARANTINED = "quarantined"
 
 
-class ConversationClosed(Conflict):
-    """The conversation was closed; a new session can be opened."""
-
-    code: ClassVar[str] = "CHAT_001"
-    title: ClassVar[str] = "This conversation is closed"
+class ConversationClosed(
+    Conflict,
+    code="CHAT_001",
+    title="This conversation is closed",
+    remedy="Open a new conversation with POST /api/chat/sessions.",
+):
+    """The conversation was closed, and stays so."""
 
 
 class _Body(BaseModel):

@@ -1,17 +1,15 @@
 """Routes of leads. The feature's services hang on the application under the keys below."""
 
-import base64
-import binascii
 from datetime import datetime
 from hashlib import sha256
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from aiohttp import web
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from ccl_service.leads.imports import Imports
+from ccl_service.leads.imports import MOST_BYTES, Imports
 from ccl_service.leads.model import (
     Consent,
     Finance,
@@ -25,6 +23,9 @@ from ccl_service.leads.model import (
 )
 from ccl_service.leads.service import FirstContact, Leads
 from ccl_service.leads.sql import Once
+from ccl_service.platform.body import QUERY, path_uuid, read_pieces
+from ccl_service.platform.cursor import Cursor, bad_cursor, moment, pack, unpack
+from ccl_service.platform.fields import Instant, RowNumber
 from ccl_service.platform.http import (
     PRINCIPAL,
     Auth,
@@ -37,7 +38,7 @@ from ccl_service.platform.http import (
     parse_query,
     read_body,
 )
-from ccl_service.platform.problems import FieldError, NotFound, UnsupportedType, ValidationFailed
+from ccl_service.platform.problems import FieldError, UnsupportedType, ValidationFailed
 
 LEADS: Final = web.AppKey("leads", Leads)
 IMPORTS: Final = web.AppKey("imports", Imports)
@@ -94,10 +95,10 @@ class LeadQuery(_Query):
 
     state: LeadState | None = None
     source: Source | None = None
-    created_from: AwareDatetime | None = None
-    created_to: AwareDatetime | None = None
+    created_from: Instant | None = None
+    created_to: Instant | None = None
     q: Annotated[str, Field(min_length=3, max_length=254)] | None = None
-    after: Annotated[str, Field(max_length=200)] | None = None
+    after: Cursor | None = None
     limit: Annotated[int, Field(ge=1, le=MOST_PER_PAGE)] = 50
 
 
@@ -122,7 +123,7 @@ class Timeline(BaseModel):
 class TimelineQuery(_Query):
     """Where to go on."""
 
-    after: Annotated[int, Field(ge=0)] = 0
+    after: RowNumber = 0
     limit: Annotated[int, Field(ge=1, le=500)] = 200
 
 
@@ -163,7 +164,7 @@ class ImportErrors(BaseModel):
 class ImportErrorsQuery(_Query):
     """Where to go on."""
 
-    after: Annotated[str, Field(max_length=400)] | None = None
+    after: Cursor | None = None
     limit: Annotated[int, Field(ge=1, le=1000)] = 500
 
 
@@ -176,7 +177,7 @@ async def post_lead(request: web.Request) -> web.Response:
 
 async def get_lead(request: web.Request) -> web.Response:
     """GET /api/leads/{id}: 200. Problems: 404."""
-    return json_reply(LeadView.model_validate(await request.app[LEADS].get(_id(request))))
+    return json_reply(LeadView.model_validate(await request.app[LEADS].get(path_uuid(request))))
 
 
 async def list_leads(request: web.Request) -> web.Response:
@@ -193,13 +194,13 @@ async def list_leads(request: web.Request) -> web.Response:
     )
     items = [LeadView.model_validate(lead) for lead in found[: query.limit]]
     last = items[-1] if len(found) > query.limit else None
-    return json_reply(LeadPage(items=items, next=_cursor_out(last.created_at.isoformat(), last.id) if last else None))
+    return json_reply(LeadPage(items=items, next=pack(last.created_at, last.id) if last else None))
 
 
 async def get_timeline(request: web.Request) -> web.Response:
     """GET /api/leads/{id}/timeline: 200 events, oldest first. Problems: 404."""
     query = parse_query(request, TimelineQuery)
-    events = await request.app[LEADS].timeline(_id(request), after=query.after, limit=query.limit + 1)
+    events = await request.app[LEADS].timeline(path_uuid(request), after=query.after, limit=query.limit + 1)
     items = [EventView.model_validate(event, from_attributes=True) for event in events[: query.limit]]
     more = str(items[-1].id) if len(events) > query.limit else None
     return json_reply(Timeline(items=items, next=more))
@@ -209,14 +210,14 @@ async def post_import(request: web.Request) -> web.Response:
     """POST /api/leads/import: 202 staged. Problems: 413 over the import's own limit, 415 not text/csv."""
     if request.content_type != "text/csv":
         raise UnsupportedType("send text/csv")
-    import_id = await request.app[IMPORTS].stage(request.content.iter_any())
+    import_id = await request.app[IMPORTS].stage(read_pieces(request))
     location = f"/api/leads/imports/{import_id}"
     return json_reply(ImportAccepted(id=import_id), status=202, headers={"Location": location})
 
 
 async def get_import(request: web.Request) -> web.Response:
     """GET /api/leads/imports/{id}: 200 state and counts. Problems: 404."""
-    found = await request.app[IMPORTS].get(import_id := _id(request))
+    found = await request.app[IMPORTS].get(import_id := path_uuid(request))
     found.pop("id")
     return json_reply(ImportView(**found, errors_url=f"/api/leads/imports/{import_id}/errors"))
 
@@ -224,10 +225,12 @@ async def get_import(request: web.Request) -> web.Response:
 async def get_import_errors(request: web.Request) -> web.Response:
     """GET /api/leads/imports/{id}/errors: 200 a page. Problems: 404, 422 the cursor."""
     query = parse_query(request, ImportErrorsQuery)
-    found = await request.app[IMPORTS].errors(_id(request), after=_error_cursor(query.after), limit=query.limit + 1)
+    found = await request.app[IMPORTS].errors(
+        path_uuid(request), after=_error_cursor(query.after), limit=query.limit + 1
+    )
     items = [ImportProblem(**error) for error in found[: query.limit]]
     last = items[-1] if len(found) > query.limit else None
-    return json_reply(ImportErrors(items=items, next=_cursor_out(last.row, last.field, last.code) if last else None))
+    return json_reply(ImportErrors(items=items, next=pack(last.row, last.field, last.code) if last else None))
 
 
 async def _once(request: web.Request) -> Once | None:
@@ -235,16 +238,11 @@ async def _once(request: web.Request) -> Once | None:
     if key is None:
         return None
     if not (1 <= len(key) <= 200 and key.isascii() and key.isprintable()):
-        raise ValidationFailed([FieldError("Idempotency-Key", "key", "must be 1 to 200 printable ASCII characters")])
+        raise ValidationFailed(
+            [FieldError(("Idempotency-Key",), "key", "must be 1 to 200 printable ASCII characters", "header")]
+        )
     body = sha256(await read_body(request)).digest()
     return Once(request[PRINCIPAL].id, "POST /api/leads", key, body)
-
-
-def _id(request: web.Request) -> UUID:
-    try:
-        return UUID(request.match_info["id"])
-    except ValueError as exc:
-        raise NotFound("no such id") from exc
 
 
 def _who(text: str | None) -> Identity | None:
@@ -253,44 +251,26 @@ def _who(text: str | None) -> Identity | None:
     try:
         return identity("email", normal_email(text)) if "@" in text else identity("phone", normal_phone(text))
     except PydanticCustomError as exc:
-        raise ValidationFailed([FieldError("q", exc.type, exc.message())]) from exc
-
-
-def _cursor_out(*parts: object) -> str:
-    return base64.urlsafe_b64encode("|".join(str(part) for part in parts).encode()).rstrip(b"=").decode()
-
-
-def _parts(cursor: str, count: int) -> list[str]:
-    try:
-        parts = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().split("|")
-    except (binascii.Error, ValueError) as exc:
-        raise _bad_cursor() from exc
-    if len(parts) != count:
-        raise _bad_cursor()
-    return parts
+        raise ValidationFailed([FieldError(("q",), exc.type, exc.message(), QUERY)]) from exc
 
 
 def _cursor_in(cursor: str | None) -> tuple[datetime, UUID] | None:
     if cursor is None:
         return None
-    at, lead = _parts(cursor, 2)
+    at, lead = unpack(cursor, 2)
     try:
-        return datetime.fromisoformat(at), UUID(lead)
+        return moment(at), UUID(lead)
     except ValueError as exc:
-        raise _bad_cursor() from exc
+        raise bad_cursor() from exc
 
 
 def _error_cursor(cursor: str | None) -> tuple[int, str, str]:
     if cursor is None:
         return (0, "", "")
-    row, field, code = _parts(cursor, 3)
+    row, field, code = unpack(cursor, 3)
     if not (row.isascii() and row.isdigit() and len(row) < 10):
-        raise _bad_cursor()
+        raise bad_cursor()
     return int(row), field, code
-
-
-def _bad_cursor() -> ValidationFailed:
-    return ValidationFailed([FieldError("after", "cursor", "is not a cursor of this list")])
 
 
 _KEY, _LIMIT = Auth.KEY, LimitClass.DEFAULT
@@ -329,6 +309,7 @@ ROUTES: Final = (
         _LIMIT,
         priority=Priority.EXPORT,
         scope=Scope.LEADS_IMPORT,
+        body_limit=MOST_BYTES,
         response=ImportAccepted,
         status=202,
         summary="Stage a CSV file of leads",

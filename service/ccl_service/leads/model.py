@@ -15,10 +15,11 @@ from uuid import UUID
 
 import phonenumbers
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, IPvAnyAddress, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyAddress, model_validator
 from pydantic_core import PydanticCustomError
 
 from ccl_service.leads.redaction import redact
+from ccl_service.platform.fields import Instant, clean
 
 #: Numbers without a country code are taken for American ones.
 REGION: Final = "US"
@@ -109,10 +110,7 @@ class EventKind(StrEnum):
 
 def _text(value: str) -> str:
     """NFC, outer and repeated white space gone, SSN-like and card-like parts redacted."""
-    value = " ".join(unicodedata.normalize("NFC", value).split())
-    if any(unicodedata.category(char) in {"Cc", "Cs"} for char in value):
-        raise PydanticCustomError("control_character", "holds a control character")
-    return redact(value)
+    return redact(" ".join(clean(value).split()))
 
 
 def _name(value: str) -> str:
@@ -176,7 +174,7 @@ class Consent(_Part):
     """The proof that the person agreed to be contacted, kept as given."""
 
     text: Annotated[str, Field(min_length=1, max_length=4000), AfterValidator(_text)]
-    at: AwareDatetime
+    at: Instant
     source_url: WebUrl | None = None
     ip: Annotated[IPvAnyAddress | None, PII] = None
     certificate_url: WebUrl | None = None
@@ -203,7 +201,7 @@ class LeadDraft(_Part):
     finance: Finance = Finance()
     consent: Consent | None = None
     source: Source = Source.API
-    requested_at: AwareDatetime | None = None
+    requested_at: Instant | None = None
     external_id: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_text)] | None = None
 
     @model_validator(mode="after")

@@ -70,7 +70,7 @@ class Leads:
         """
         now = self._now()
         if draft.requested_at and draft.requested_at > now + CLOCK_SKEW:
-            raise ValidationFailed([FieldError("requested_at", "future", "lies in the future")])
+            raise ValidationFailed([FieldError(("requested_at",), "future", "lies in the future")])
         for _ in range(COLLISIONS):
             try:
                 return await self._take_in(draft, now, actor, once)

@@ -14,11 +14,13 @@ PURPOSE: Final = "return-link"
 VALID_FOR: Final = timedelta(hours=48)
 
 
-class LinkInvalid(NotFound):
-    """The link was not made by us, or is older than 48 hours."""
-
-    code = "LINK_001"
-    title = "This link is not valid any more"
+class LinkInvalid(
+    NotFound,
+    code="LINK_001",
+    title="This link is not valid any more",
+    remedy="Use the link of a newer mail, or open a conversation without one.",
+):
+    """The return link was not made by this service, or is older than 48 hours."""
 
 
 @dataclass(frozen=True)

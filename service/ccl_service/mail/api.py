@@ -26,11 +26,13 @@ from ccl_service.platform.http import (
 from ccl_service.platform.problems import TryLater
 
 
-class WebhookKeyMissing(TryLater):
-    """There is no key to check signatures with; the provider tries again, so nothing is lost."""
-
-    code = "WEBHOOK_001"
-    title = "Webhooks are not set up"
+class WebhookKeyMissing(
+    TryLater,
+    code="WEBHOOK_001",
+    title="Webhooks are not set up",
+    remedy="Set MAILGUN_WEBHOOK_SIGNING_KEY; the provider tries again, so nothing is lost.",
+):
+    """The service has no key to check signatures with."""
 
 
 async def post_mailgun(request: web.Request) -> web.Response:

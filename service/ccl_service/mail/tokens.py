@@ -12,11 +12,13 @@ from ccl_service.platform.problems import NotFound, Unauthenticated
 PURPOSE: Final = "unsubscribe"
 
 
-class UnsubscribeLinkInvalid(NotFound):
-    """The link was not made by us."""
-
-    code = "LINK_002"
-    title = "This link is not one of ours"
+class UnsubscribeLinkInvalid(
+    NotFound,
+    code="LINK_002",
+    title="This link is not one of ours",
+    remedy="Use the link as it stands in the mail, whole.",
+):
+    """The unsubscribe link was not made by this service."""
 
 
 @dataclass(frozen=True)

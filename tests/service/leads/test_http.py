@@ -36,7 +36,7 @@ async def test_a_repeated_key_gets_the_first_answer_and_another_body_a_problem(c
         ({"zip": "2139"}, "zip"),
         ({"first_name": "  "}, "first_name"),
         ({"requested_at": "2999-01-01T00:00:00Z"}, "requested_at"),
-        ({"consent": {"text": "yes"}}, "consent.at"),
+        ({"consent": {"text": "yes"}}, "consent/at"),
         ({"ssn": "x"}, "ssn"),
     ],
 )
@@ -46,7 +46,7 @@ async def test_a_wrong_field_is_named_and_its_value_is_not_repeated(
     answer = await client.post("/api/leads", json=ANN | change, headers=root)
     problem = await answer.json()
     assert (answer.status, problem["code"]) == (422, "VALIDATION_001")
-    assert [error["field"] for error in problem["errors"]] == [field]
+    assert [error["pointer"] for error in problem["errors"]] == [f"#/{field}"]
     assert "nobody" not in await answer.text()
 
 

@@ -1,0 +1,43 @@
+"""Types for what comes from outside: text, moments and row numbers in the form that the service keeps."""
+
+import unicodedata
+from datetime import datetime
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic_core import PydanticCustomError
+
+_ALLOWED_CONTROLS: Final = frozenset("\n\r\t")
+_YEARS: Final = range(1900, 3000)
+
+
+def clean(text: str) -> str:
+    """``text`` in NFC (Unicode Standard Annex 15).
+
+    Raises PydanticCustomError ``control_character`` for control characters besides line breaks and tabs, and for lone
+    surrogates: PostgreSQL cannot store them, and a terminal that shows a log would obey them.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    for char in text:
+        if unicodedata.category(char) in {"Cc", "Cs"} and char not in _ALLOWED_CONTROLS:
+            raise PydanticCustomError("control_character", "holds a control character")
+    return unicodedata.normalize("NFC", text)
+
+
+def plausible(moment: datetime) -> datetime:
+    """``moment``, unless its year is none that anybody means: the ends of the calendar overflow in other time zones.
+
+    Raises PydanticCustomError ``year``.
+    """
+    if moment.year not in _YEARS:
+        raise PydanticCustomError("year", "must lie between the years 1900 and 2999")
+    return moment
+
+
+#: For every text field of a model that is filled from outside.
+CleanText = Annotated[str, AfterValidator(clean)]
+#: A moment with its time zone.
+Instant = Annotated[AwareDatetime, AfterValidator(plausible)]
+#: The number of a row, 0 for "before the first": what fits PostgreSQL's bigint.
+RowNumber = Annotated[int, Field(ge=0, le=2**63 - 1)]
