@@ -37,11 +37,15 @@ def test_a_published_default_key_is_refused_before_any_pod_is_made(ccl: Deployed
 def test_an_image_whose_readiness_check_fails_is_aborted_and_sends_no_mail(ccl: Deployed) -> None:
     stable = ccl.get()["status"]["stable"]["revision"]
     jobs_replicas: set[int] = set()
+    roles: set[str] = set()
 
     def candidate_stalled() -> bool:
         for deployment in ccl.list("deployments", **{"app.kubernetes.io/component": "jobs"}):
             if deployment["metadata"]["labels"][REVISION] != stable:
                 jobs_replicas.add(deployment["spec"]["replicas"])
+        # Each process reports itself and its role: only those with another role than web claim what is to be sent.
+        candidate = ccl.get()["status"].get("candidate", {}).get("revision")
+        roles.update(ccl.psql(f"SELECT role FROM instances WHERE revision = '{candidate}'").split())
         return bool(ccl.get()["status"]["conditions"]) and any(
             c["type"] == "Stalled" and c["status"] == "True" for c in ccl.get()["status"]["conditions"]
         )
@@ -57,7 +61,7 @@ def test_an_image_whose_readiness_check_fails_is_aborted_and_sends_no_mail(ccl: 
     assert ccl.get()["status"]["stable"]["revision"] == stable
     assert (totals["failed"], totals["errors"]) == (0, [])
     assert set(totals["revisions"]) == {stable}
-    assert jobs_replicas <= {0}
+    assert (jobs_replicas, roles) == ({0}, {"web"})
     assert events(ccl, "AlwaysUnready")
     until(
         "the candidate's pods are gone",
