@@ -12,11 +12,12 @@ from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
 
-from ccl_service.platform.checks import Subject, register_all
+from ccl_service.platform.checks.catalog import register_all
+from ccl_service.platform.checks.verdict import Subject
 from ccl_service.platform.config import Settings
 from ccl_service.platform.db import PoolDb, PoolSize
 from ccl_service.platform.health import DatabaseProbe
-from ccl_service.platform.http import DB, Clock, Platform, Route, build_app
+from ccl_service.platform.http import CLOCK, DB, Clock, Platform, Route, build_app
 from ccl_service.platform.instances import Heartbeat, Instance
 from ccl_service.platform.keys import KeyRing
 from ccl_service.platform.lifecycle import Worker
@@ -68,13 +69,13 @@ async def open_platform(
         keys = KeyRing(
             settings.keys,
             monitor=settings.monitor_key_file,
-            on_unreadable=lambda name: metrics.key_read_failures.labels(name).inc(),
+            on_unreadable=lambda name: metrics.count("ccl_key_read_failures", name),
         )
         limiter = Limiter(
             _limits(settings),
             clock=lambda: clock().timestamp(),
             shared=redis,
-            on_shared_failure=metrics.limit_sync_failures.inc,
+            on_shared_failure=lambda: metrics.count("ccl_limit_sync_failures"),
         )
         phase = Phase()
         platform = Platform(
@@ -118,7 +119,8 @@ async def _add_monitoring(
     checks: Mapping[str, CheckFn],
 ) -> None:
     registry = CheckRegistry()
-    register_all(registry, Subject(settings, app[DB], redis))
+    stack.push_async_callback(registry.close)
+    register_all(registry, Subject(settings, app[DB], redis, app[CLOCK]))
     for name, check in checks.items():
         registry.register(name, check)
     loop = asyncio.get_running_loop()

@@ -20,7 +20,7 @@ from ccl_service.platform.limits import LimitClass, Limiter
 from ccl_service.platform.middleware import REQUEST_ID, Gate
 from ccl_service.platform.phase import Phase
 from ccl_service.platform.route import ROUTE, Auth, Priority, Route, Scope
-from ccl_service.platform.telemetry import Metrics
+from ccl_service.platform.telemetry import Metrics, access_log
 
 __all__ = [
     "CLOCK",
@@ -84,6 +84,7 @@ def build_app(platform: Platform, routes: Iterable[Route]) -> web.Application:
         metrics=platform.metrics,
         clock=platform.clock,
         phase=platform.phase,
+        access=access_log(platform.settings.log_level),
     )
     app = web.Application(middlewares=[gate.middleware], client_max_size=platform.settings.body_limit_bytes)
     app.on_response_prepare.append(gate.put_headers)

@@ -67,7 +67,7 @@ async def supervised(worker: Worker, stop: asyncio.Event, metrics: Metrics) -> N
             log.error("worker returned early", action="lifecycle:worker:returned", worker=worker.name)
         except Exception as exc:
             log.error("worker failed", action="lifecycle:worker:failed", worker=worker.name, exc_info=exc)
-        metrics.worker_failures.labels(worker.name).inc()
+        metrics.count("ccl_worker_failures", worker.name)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), RESTART_SECONDS)
 

@@ -35,7 +35,7 @@ from ccl_service.platform.problems import (
 )
 from ccl_service.platform.proxy import client_address, limit_subject, parse_address
 from ccl_service.platform.route import ROUTE, Auth, Route
-from ccl_service.platform.telemetry import Metrics
+from ccl_service.platform.telemetry import CURRENT, AccessLog, Metrics, RequestContext, parse_traceparent
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 CLIENT: Final = web.RequestKey("client", str)
@@ -82,6 +82,7 @@ class Gate:
     metrics: Metrics
     clock: Callable[[], datetime]
     phase: Phase
+    access: AccessLog | None = None
     routes: dict[web.AbstractRoute, Route] = field(default_factory=dict)
 
     @property
@@ -108,6 +109,8 @@ class Gate:
         """Answer one request; never raises but for a cancelled connection."""
         started = time.perf_counter()
         extra = self._begin(request)
+        context = RequestContext(request[REQUEST_ID], _trace_id(request))
+        token = CURRENT.set(context)
         match = request.match_info
         route = self.routes.get(match.route)
         template = route.path if route else "(none)"
@@ -120,16 +123,11 @@ class Gate:
         finally:
             self.phase.left()
             seconds = time.perf_counter() - started
-            self.metrics.observe(request.method if route else "(any)", template, status, seconds)
-            log.info(
-                "request",
-                action="http:request:answered",
-                request_id=request[REQUEST_ID],
-                method=request.method,
-                route=template,
-                status=status,
-                took_ms=round(seconds * 1000, 2),
-            )
+            method = request.method if route else "(any)"
+            self.metrics.answered(method, template, status, seconds)
+            if self.access:
+                self.access.write(context, method, template, status, seconds)
+            CURRENT.reset(token)
 
     def _begin(self, request: web.Request) -> dict[str, str]:
         given = request.headers.get("X-Request-ID", "")
@@ -178,6 +176,7 @@ class Gate:
                 return self._unrouted(request, match, extra)
             request[ROUTE] = route
             self._admit(request, route, extra)
+            _name_caller(request[PRINCIPAL])
             try:
                 return await handler(request)
             except (Unauthenticated, NotFound):
@@ -198,7 +197,7 @@ class Gate:
 
     def _problem(self, request: web.Request, error: CclError) -> web.Response:
         if isinstance(error, RateLimited):
-            self.metrics.limited.labels(error.code).inc()
+            self.metrics.count("ccl_http_limited", error.code)
         if error.status == 500 and error.__cause__ is not None:
             log.error("request failed", action="http:request:failed", request_id=request[REQUEST_ID], exc_info=error)
         return answer(error, instance=request.path, request_id=request[REQUEST_ID])
@@ -250,6 +249,20 @@ class Gate:
 def hung_up(request: web.Request) -> bool:
     """Whether the caller is gone."""
     return request.transport is None or request.transport.is_closing()
+
+
+def _name_caller(caller: Principal) -> None:
+    """From here on log lines tell who calls."""
+    context = CURRENT.get()
+    if context:
+        context.principal, context.principal_id = caller.kind, caller.id
+
+
+def _trace_id(request: web.Request) -> str:
+    """The caller's trace, else one that begins here."""
+    header = request.headers.get("traceparent")
+    parent = parse_traceparent(header) if header else None
+    return parent.trace_id if parent else uuid4().hex
 
 
 def _translated(exc: web.HTTPException) -> CclError:

@@ -1,8 +1,8 @@
 """Probes and the monitoring API. Strangers learn whether the service works; details need a key."""
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Mapping
+from typing import Any, Final, TypeVar
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from ccl_contract.readiness import CheckStatus
 from ccl_service.platform.auth import PRINCIPAL
+from ccl_service.platform.database_view import read_database
 from ccl_service.platform.db import PoolDb
 from ccl_service.platform.health import DatabaseHealth, DatabaseProbe
 from ccl_service.platform.http import (
@@ -28,7 +29,9 @@ from ccl_service.platform.http import (
     json_reply,
 )
 from ccl_service.platform.limits import RedisCounts
+from ccl_service.platform.performance import error_note, fleet_document, own_windows, read_fleet, views
 from ccl_service.platform.phase import Role
+from ccl_service.platform.problems import CclError
 from ccl_service.platform.readiness import CheckRegistry, report
 from ccl_service.version import VERSION
 
@@ -37,6 +40,7 @@ CHECKS: Final = web.AppKey("checks", CheckRegistry)
 REDIS: Final = web.AppKey("redis", RedisCounts)
 ROLE: Final = web.AppKey("role", Role)
 STARTED: Final = web.AppKey("started", float)
+T = TypeVar("T")
 
 
 async def live(_: web.Request) -> web.Response:
@@ -116,13 +120,7 @@ async def metrics(request: web.Request) -> web.Response:
     """GET metrics: this process's numbers as JSON; 401."""
     app = request.app
     _observe(app)
-    samples = [
-        {"name": s.name, "labels": s.labels, "value": s.value}
-        for family in app[METRICS].registry.collect()
-        for s in family.samples
-        if not s.name.endswith("_created")
-    ]
-    return json_reply({"at": app[CLOCK](), "uptime_s": _uptime(app), "metrics": samples})
+    return json_reply({"at": app[CLOCK](), "uptime_s": _uptime(app), "metrics": app[METRICS].samples()})
 
 
 async def prometheus(request: web.Request) -> web.Response:
@@ -133,20 +131,31 @@ async def prometheus(request: web.Request) -> web.Response:
 
 
 async def performance(request: web.Request) -> web.Response:
-    """GET performance: per route of this process, with percentiles of the last 1,024 requests each; 401."""
-    rows = request.app[METRICS].performance()
-    total, errors = sum(r["requests"] for r in rows), sum(r["errors"] for r in rows)
-    uptime = _uptime(request.app)
+    """GET performance: rates, errors and percentiles over 1, 5 and 60 minutes, of this process and the fleet; 401.
+
+    The parts that come from the database are null, and ``unavailable`` says so, while it does not answer.
+    """
+    app = request.app
+    fleet, database = await asyncio.gather(_or_none(read_fleet(app[DB])), _or_none(read_database(app[DB])))
+    unavailable = [name for name, part in (("fleet", fleet), ("database", database)) if part is None]
     return json_reply(
         {
-            "scope": "process",
-            "uptime_s": uptime,
-            "requests": total,
-            "requests_per_s": round(total / uptime, 3) if uptime else 0.0,
-            "error_rate": round(errors / total, 4) if total else 0.0,
-            "routes": rows,
+            "at": app[CLOCK](),
+            "uptime_s": _uptime(app),
+            "percentiles": error_note(),
+            "process": {"windows": views(own_windows(app[METRICS].windows))},
+            "fleet": fleet_document(fleet) if fleet else None,
+            "database": database,
+            "unavailable": unavailable,
         }
     )
+
+
+async def _or_none(asked: Awaitable[T]) -> T | None:
+    try:
+        return await asked
+    except CclError:
+        return None
 
 
 async def config(request: web.Request) -> web.Response:
@@ -166,11 +175,11 @@ def _masked(value: object) -> object:
 
 
 def _observe(app: web.Application) -> None:
-    app[METRICS].in_flight.set(app[PHASE].in_flight)
+    app[METRICS].gauge("ccl_http_in_flight", app[PHASE].in_flight)
     db = app[DB]
     if isinstance(db, PoolDb):
-        app[METRICS].db_in_use.set(db.in_use)
-        app[METRICS].db_size.set(db.size)
+        app[METRICS].gauge("ccl_db_connections_in_use", db.in_use)
+        app[METRICS].gauge("ccl_db_connections_max", db.size)
 
 
 def _uptime(app: web.Application) -> float:
