@@ -1,6 +1,8 @@
-"""Events of a chat turn's stream (``GET /api/chat/turns/{id}/events``) and the bodies around it."""
+"""Events of a chat turn's stream (``GET /api/chat/turns/{id}/events``), the bodies around it, the socket's frames."""
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
+from typing import Literal
+from uuid import UUID
 
 from pydantic import Field
 
@@ -47,3 +49,77 @@ class TurnFailed(Document):
 
     code: str
     retryable: bool
+
+
+class ChatClose(IntEnum):
+    """Why the service closes a socket (RFC 6455 7.4; 4000 and above are ours and mirror HTTP)."""
+
+    DONE = 1000
+    UNSUPPORTED = 1003
+    POLICY = 1008
+    TOO_LARGE = 1009
+    #: Come back: this process stops, or its traffic moves elsewhere.
+    RESTART = 1012
+    UNAUTHENTICATED = 4401
+    TOO_SLOW = 4408
+    TOO_MANY = 4429
+
+
+class SocketHello(Document):
+    """The first frame from the visitor on ``/api/chat/ws``."""
+
+    type: Literal["hello"]
+    visitor_token: str = Field(min_length=1, max_length=4000)
+
+
+class SocketSay(Document):
+    """Say something. ``ref`` comes back in the frame that accepts or refuses it."""
+
+    type: Literal["say"]
+    text: str
+    ref: str | None = Field(default=None, max_length=64)
+
+
+class SocketFollow(Document):
+    """Read a turn again after segment ``after``, such as after a broken connection."""
+
+    type: Literal["follow"]
+    turn_id: UUID
+    after: int = Field(default=0, ge=0, le=99_999)
+
+
+class SocketReady(Document):
+    """Answer to ``hello``."""
+
+    type: Literal["ready"] = "ready"
+    conversation_id: str
+
+
+class SocketAccepted(Document):
+    """A message was stored; its answer follows under ``turn_id``."""
+
+    type: Literal["accepted"] = "accepted"
+    turn_id: str
+    ref: str | None = None
+
+
+class SocketSegment(Segment):
+    """As the event ``segment``."""
+
+    type: Literal["segment"] = "segment"
+    turn_id: str
+
+
+class SocketDone(TurnDone):
+    """As the event ``done``. After the action ``close`` the service closes the socket."""
+
+    type: Literal["done"] = "done"
+    turn_id: str
+
+
+class SocketError(TurnFailed):
+    """A frame was refused (``ref`` when it had one), or a turn failed (``turn_id``)."""
+
+    type: Literal["error"] = "error"
+    turn_id: str | None = None
+    ref: str | None = None

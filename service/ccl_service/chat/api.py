@@ -2,29 +2,29 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Mapping
 from typing import Final
 from uuid import UUID
 
 from aiohttp import web
-from pydantic import BaseModel
 
 from ccl_contract.chat import ChatOpened, Segment, TurnAccepted, TurnDone, TurnFailed
-from ccl_service.chat.model import OpenChat, Progress, Say, TurnState
+from ccl_service.chat.model import OpenChat, Progress, Say
 from ccl_service.chat.service import Chat
+from ccl_service.chat.stream import Event, follow
 from ccl_service.platform.body import path_uuid
-from ccl_service.platform.http import PRINCIPAL, Auth, LimitClass, Priority, Route, json_reply, parse_json
-from ccl_service.platform.problems import CclError, FieldError, TryLater, ValidationFailed
+from ccl_service.platform.http import PHASE, PRINCIPAL, Auth, LimitClass, Priority, Route, json_reply, parse_json
+from ccl_service.platform.middleware import hung_up
+from ccl_service.platform.problems import FieldError, ValidationFailed
 
 CHAT: Final = web.AppKey("chat", Chat)
 
-#: Seconds between two looks at the database while a reader waits.
-POLL_SECONDS: Final = 0.2
 #: Seconds between comment lines that keep proxies from closing a silent stream.
 HEARTBEAT_SECONDS: Final = 5.0
-#: A stream ends after this many seconds even without a result, so that a stopping pod is not held up; the reader comes
+#: A stream ends after this many seconds even without a result, before a proxy's patience does (60 s); the reader comes
 #: back with Last-Event-ID.
-STREAM_SECONDS: Final = 12.0
+STREAM_SECONDS: Final = 50.0
+EVENT_NAMES: Final[Mapping[type[Event], str]] = {Segment: "segment", TurnDone: "done", TurnFailed: "error"}
 
 
 async def post_session(request: web.Request) -> web.Response:
@@ -52,54 +52,42 @@ async def get_turn_events(request: web.Request) -> web.StreamResponse:
         return await chat.progress(conversation_id, turn_id, after=after)
 
     progress = await look(seen)
+    loop = asyncio.get_running_loop()
+    end, leave = loop.time() + STREAM_SECONDS, request.app[PHASE].leave
+
+    def over() -> bool:
+        return leave.is_set() or loop.time() >= end
+
     stream = web.StreamResponse(
         headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )
     await stream.prepare(request)
-    with contextlib.suppress(ConnectionResetError):  # the reader hung up, which is its right
-        await _follow(stream, look, progress, seen)
-        await stream.write_eof()
+    async with contextlib.aclosing(follow(look, progress, seen, over=over)) as events:
+        await _write(request, stream, events)
+    await stream.write_eof()
     return stream
 
 
-async def _follow(
-    stream: web.StreamResponse, look: Callable[[int], Awaitable[Progress]], progress: Progress, seen: int
-) -> None:
-    """Send what there is and what comes, until the turn or the time is over. ``look`` tells what is new."""
-    loop = asyncio.get_running_loop()
-    end, heartbeat = loop.time() + STREAM_SECONDS, loop.time() + HEARTBEAT_SECONDS
-    while True:
-        seen = await _send(stream, progress, seen)
-        if progress.state is not TurnState.QUEUED or loop.time() >= end:
-            return
-        if loop.time() >= heartbeat:
+async def _write(request: web.Request, stream: web.StreamResponse, events: AsyncGenerator[Event | None, None]) -> None:
+    """Raises ConnectionResetError when the reader has hung up, which is its right (the middleware counts it)."""
+    clock = asyncio.get_running_loop().time
+    written = clock()
+    async for event in events:
+        if event is not None:
+            await stream.write(_text(event))
+        elif hung_up(request):
+            raise ConnectionResetError("the reader is gone")
+        elif clock() - written >= HEARTBEAT_SECONDS:
             await stream.write(b": waiting\n\n")
-            heartbeat = loop.time() + HEARTBEAT_SECONDS
-        await asyncio.sleep(POLL_SECONDS)
-        try:
-            progress = await look(seen)
-        except CclError as error:
-            # the answer has begun, so the problem document has to travel inside it
-            await _event(stream, "error", TurnFailed(code=error.code, retryable=isinstance(error, TryLater)))
-            return
+        else:
+            continue
+        written = clock()
 
 
-async def _send(stream: web.StreamResponse, progress: Progress, seen: int) -> int:
-    """Write what is new; returns the last segment sent."""
-    for seq, text in progress.segments:
-        await _event(stream, "segment", Segment(seq=seq, text=text), event_id=seq)
-        seen = seq
-    if progress.state is TurnState.DONE and progress.action is not None:
-        await _event(stream, "done", TurnDone(action=progress.action))
-    elif progress.state is TurnState.QUARANTINED:
-        await _event(stream, "error", TurnFailed(code=CclError.code, retryable=False))
-    return seen
-
-
-async def _event(stream: web.StreamResponse, name: str, data: BaseModel, *, event_id: int | None = None) -> None:
+def _text(event: Event) -> bytes:
     """One event. JSON holds no line break, so one data line is enough."""
-    head = f"id: {event_id}\n" if event_id is not None else ""
-    await stream.write(f"event: {name}\n{head}data: {data.model_dump_json()}\n\n".encode())
+    head = f"id: {event.seq}\n" if isinstance(event, Segment) else ""
+    return f"event: {EVENT_NAMES[type(event)]}\n{head}data: {event.model_dump_json()}\n\n".encode()
 
 
 def _last_event_id(request: web.Request) -> int:

@@ -1,6 +1,7 @@
 """What the chat brings to a process: its routes, its services, the loop that answers turns."""
 
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
 from uuid import uuid4
@@ -12,6 +13,8 @@ from ccl_service.agents.realtime_chat import RealtimeChat
 from ccl_service.chat.api import CHAT, ROUTES
 from ccl_service.chat.jobs import turn_loop
 from ccl_service.chat.service import Chat
+from ccl_service.chat.ws import ROUTES as SOCKET
+from ccl_service.chat.ws import SOCKETS
 from ccl_service.leads.api import LEADS
 from ccl_service.mail.service import suppress_person
 from ccl_service.platform.http import CLOCK, DB, KEYS, SETTINGS
@@ -27,6 +30,7 @@ async def open_chat(app: web.Application) -> AsyncIterator[Sequence[Worker]]:
         agent = RealtimeChat(await _open_model(app, stack))
         loop = turn_loop(app[DB], agent, app[LEADS], now=app[CLOCK], new_id=uuid4)
         app[CHAT] = Chat(app[DB], app[KEYS], suppress_person, app[CLOCK], uuid4, loop.wake)
+        app[SOCKETS] = Counter()
         yield (Worker("chat-turns", loop.run),)
 
 
@@ -42,4 +46,4 @@ async def _open_model(app: web.Application, stack: contextlib.AsyncExitStack) ->
     return model
 
 
-FEATURE: Final = Feature("chat", ROUTES, open_chat)
+FEATURE: Final = Feature("chat", (*ROUTES, *SOCKET), open_chat)

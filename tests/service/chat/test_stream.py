@@ -10,7 +10,8 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from ccl_service.chat import api
+from ccl_service.chat import api, stream
+from ccl_service.platform.http import PHASE
 from hack.chat import Conversation
 from hack.fakes.script import Rule
 from tests.service.chat.system import System
@@ -131,28 +132,18 @@ async def test_a_stream_without_an_answer_beats_and_ends_so_that_the_reader_come
 ) -> None:
     monkeypatch.setattr(api, "HEARTBEAT_SECONDS", 0.1)
     monkeypatch.setattr(api, "STREAM_SECONDS", 0.6)
-    monkeypatch.setattr(api, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(stream, "POLL_SECONDS", 0.05)
     async with Conversation.open(idle.url) as chat, asyncio.timeout(5):
         _, text = await read(chat, await post(chat, "hello"))
     assert text.count(": waiting\n\n") >= 2
     assert "event:" not in text
 
 
-async def test_a_reader_that_hangs_up_is_no_failure_of_the_service(
+async def test_a_reader_that_hangs_up_counts_as_499_and_is_no_failure_of_the_service(
     idle: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(api, "HEARTBEAT_SECONDS", 0.01)
-    monkeypatch.setattr(api, "POLL_SECONDS", 0.01)
-    ended = asyncio.Event()
-    follow = api._follow
-
-    async def followed(*args: Any) -> None:
-        try:
-            await follow(*args)
-        finally:
-            ended.set()
-
-    monkeypatch.setattr(api, "_follow", followed)
+    monkeypatch.setattr(stream, "POLL_SECONDS", 0.01)
     async with Conversation.open(idle.url) as chat:
         turn = await post(chat, "hello")
         with capture_logs() as logs:
@@ -161,10 +152,18 @@ async def test_a_reader_that_hangs_up_is_no_failure_of_the_service(
                 assert answer.connection is not None
                 assert answer.connection.transport is not None
                 answer.connection.transport.abort()
-            async with asyncio.timeout(5):
-                await ended.wait()
-            await eventually(lambda: _answered(logs))
+            await eventually(lambda: _answered(logs), within=30)
+    assert [line["status"] for line in logs if line["event"] == "request"] == [499]
     assert [line["event"] for line in logs if line["log_level"] == "error"] == []
+
+
+async def test_a_stopping_process_ends_its_streams_so_that_readers_go_on_elsewhere(idle: System) -> None:
+    async with Conversation.open(idle.url) as chat:
+        turn = await post(chat, "hello")
+        async with chat.http.get(f"api/chat/turns/{turn}/events") as answer:
+            idle.app[PHASE].leave.set()
+            async with asyncio.timeout(30):
+                assert await answer.text() == ""
 
 
 async def _answered(logs: Sequence[Mapping[str, Any]]) -> bool:
