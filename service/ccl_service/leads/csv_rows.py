@@ -82,14 +82,17 @@ class RowError:
 
 def read_header(head: bytes) -> Header:
     """The header in the first bytes of a file. Raises FileUnreadable: ``encoding``, ``header``, ``columns``."""
-    if head.startswith(_UTF16) or b"\0" in head:
-        raise FileUnreadable("encoding")
     line, newline, _ = head.partition(b"\n")
+    if head.startswith(_UTF16) or b"\0" in line:
+        raise FileUnreadable("encoding")
     text = _decode(line.removeprefix(_BOM))
     if text is None or not newline:
         raise FileUnreadable("header")
     delimiter = max(_DELIMITERS, key=text.count)
-    names = next(csv.reader([text.rstrip("\r")], delimiter=delimiter), [])
+    try:
+        names = next(csv.reader([text.rstrip("\r")], delimiter=delimiter), [])
+    except csv.Error as exc:
+        raise FileUnreadable("header") from exc
     fields = tuple(COLUMNS.get(re.sub(r"[\s.\-]+", "_", name.strip().lower())) for name in names)
     known = [field for field in fields if field]
     if len(set(known)) != len(known):

@@ -10,6 +10,7 @@ from ccl_service.leads.csv_rows import FileUnreadable, Header, Record, RowError,
 from ccl_service.leads.model import LeadDraft
 from ccl_service.leads.service import FirstContact, Leads
 from ccl_service.platform.db import Db
+from ccl_service.platform.problems import CclError, ConstraintViolated, Refused, ValueRefused
 from ccl_service.platform.work import Queue, Work, WorkLoop
 
 #: Rows per transaction: enough to share its cost, few enough not to keep a concurrent intake of one of them waiting.
@@ -60,12 +61,22 @@ class Importer:
                 if not isinstance(draft, LeadDraft):
                     errors += [(number, error) for error in draft]
                     continue
-                outcome = await leads.accept(draft, actor=ACTOR)
+                try:
+                    outcome = await leads.accept(draft, actor=ACTOR)
+                except (Refused, ConstraintViolated, ValueRefused) as error:
+                    errors += [(number, found) for found in _row_errors(error)]
+                    continue
                 accepted += outcome.created
                 duplicates += not outcome.created
             done = imports.Batch(base + batch[-1].end, len(batch), accepted, duplicates, errors)
             await imports.write_progress(tx, work.id, work.claim, done)
         self._first_contact.committed()
+
+
+def _row_errors(error: CclError) -> list[RowError]:
+    """What is wrong with a row that could be read but not be taken in."""
+    found = [RowError(".".join(str(part) for part in one.path), one.code) for one in error.errors]
+    return found or [RowError("", "refused")]
 
 
 def import_loop(

@@ -51,6 +51,9 @@ _S = LeadState
 #: The states from which a lead may still be closed, lost or opted out.
 OPEN: Final = frozenset({_S.NEW, _S.CONTACTED, _S.ENGAGED, _S.QUALIFIED, _S.SUBMITTED, _S.ACCEPTED, _S.REJECTED})
 
+#: The states in which a person who gives their first address still gets the first contact.
+BEFORE_HAND_OFF: Final = frozenset({_S.NEW, _S.CONTACTED, _S.ENGAGED, _S.QUALIFIED})
+
 #: The state reached → the states it may be reached from. The statement that moves a lead names them.
 MOVES: Final[Mapping[LeadState, frozenset[LeadState]]] = MappingProxyType(
     {
@@ -161,7 +164,7 @@ Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_name)
 Email = Annotated[str, Field(max_length=254), AfterValidator(normal_email)]
 Phone = Annotated[str, Field(max_length=40), AfterValidator(normal_phone)]
 Zip = Annotated[str, Field(max_length=10), AfterValidator(_zip)]
-WebUrl = Annotated[str, Field(max_length=2000, pattern=r"^https?://[^\s\"<>]+$")]
+WebUrl = Annotated[str, Field(max_length=2000, pattern=r"^https?://[^\s\"<>\x00-\x1f\x7f]+$")]
 Dollars = Annotated[int, Field(ge=0, le=10_000_000)]
 
 

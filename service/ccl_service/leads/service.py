@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from ccl_service.leads import sql
 from ccl_service.leads.model import (
+    BEFORE_HAND_OFF,
     OWN_REQUEST,
     Consent,
     EventKind,
@@ -80,7 +81,7 @@ class Leads:
             except StatementAborted:
                 pass  # two intakes locked the same rows in turn; the loser looks again
             try:
-                outcome = await self._known(draft, actor, once)
+                outcome = await self._known(draft, now, actor, once)
             except (ConstraintViolated, StatementAborted):
                 continue
             if outcome:
@@ -89,23 +90,21 @@ class Leads:
 
     async def _take_in(self, draft: LeadDraft, now: datetime, actor: str, once: sql.Once | None) -> Outcome:
         outcome = Outcome(self._new_id(), LeadState.NEW, created=True)
-        asked = draft.requested_at or now
         async with self._db.transaction() as tx:
             await sql.intake(
                 tx,
                 outcome.id,
                 draft,
-                requested_at=asked,
+                requested_at=draft.requested_at or now,
                 actor=actor,
                 once=once,
                 answer=json.dumps(outcome.answer()),
             )
-            own = asked if draft.source in OWN_REQUEST else None
-            await self._first_contact.start(tx, outcome.id, draft.email, own)
+            await self._first_contact.start(tx, outcome.id, draft.email, _own_request(draft, now))
         self._first_contact.committed()
         return outcome
 
-    async def _known(self, draft: LeadDraft, actor: str, once: sql.Once | None) -> Outcome | None:
+    async def _known(self, draft: LeadDraft, now: datetime, actor: str, once: sql.Once | None) -> Outcome | None:
         """The outcome for a repeated request or a known person; None when neither is there any more."""
         async with self._db.transaction() as tx:
             if once and (first := await sql.answered(tx, once)):
@@ -113,16 +112,22 @@ class Leads:
             found = await sql.by_identity(tx, identities(draft.email, draft.phone))
             if not found:
                 return None
-            lead_id, state = found[0]
-            await sql.complete(tx, lead_id, draft)
+            lead, *others = found
+            await sql.complete(tx, lead.id, draft)
             # The e-mail may belong to one lead and the phone to another; the e-mail's wins and the timeline says so.
-            others = [str(other) for other, _ in found[1:]]
-            data: dict[str, Any] = {"source": draft.source} | ({"also_known_as": others} if others else {})
-            await sql.add_event(tx, lead_id, EventKind.LEAD_REPEATED, actor, data=data)
-            outcome = Outcome(lead_id, state, created=False)
+            also = {"also_known_as": [str(other.id) for other in others]} if others else {}
+            data: dict[str, Any] = {"source": draft.source} | also
+            await sql.add_event(tx, lead.id, EventKind.LEAD_REPEATED, actor, data=data)
+            # Under the lock on the lead: of two requests that bring the first address, the second finds it there.
+            first_address = draft.email and not lead.has_email and lead.state in BEFORE_HAND_OFF
+            if first_address:
+                await self._first_contact.start(tx, lead.id, draft.email, _own_request(draft, now))
+            outcome = Outcome(lead.id, lead.state, created=False)
             if once:
                 await sql.keep_answer(tx, once, 200, outcome.answer())
-            return outcome
+        if first_address:
+            self._first_contact.committed()
+        return outcome
 
     async def get(self, lead_id: UUID) -> dict[str, Any]:
         """A lead. Raises NotFound."""
@@ -153,6 +158,11 @@ class Leads:
         if not events and after == 0:
             raise NotFound("no lead with this id")  # every lead has at least the event of its creation
         return events
+
+
+def _own_request(draft: LeadDraft, now: datetime) -> datetime | None:
+    """When the person asked for it themselves; None when somebody else brought them in."""
+    return (draft.requested_at or now) if draft.source in OWN_REQUEST else None
 
 
 def _replay(first: sql.Answered, once: sql.Once) -> Outcome:

@@ -33,6 +33,15 @@ class Answered:
     answer: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class Known:
+    """A lead that an intake recognised, as it was before."""
+
+    id: UUID
+    state: LeadState
+    has_email: bool
+
+
 LEAD_INTAKE: Final = """
 -- lead_intake: a new person with identities, first event and the answer kept for repeats. No ON CONFLICT: one statement
 -- cannot see a concurrent twin, so a unique violation sends the caller to the statements that can
@@ -63,7 +72,8 @@ INSERT INTO idempotency_keys (principal, route, key, body_sha256, status, answer
 
 LEADS_BY_IDENTITY: Final = """
 -- leads_by_identity: the leads that hold any of these identities, e-mail's before phone's, locked
-SELECT lead.id, lead.state, known.kind FROM lead_keys AS known JOIN leads AS lead ON lead.id = known.lead_id
+SELECT lead.id, lead.state, lead.email IS NOT NULL AS has_email, known.kind
+  FROM lead_keys AS known JOIN leads AS lead ON lead.id = known.lead_id
  WHERE (known.kind, known.value_hash) IN (SELECT * FROM unnest($1::text[], $2::bytea[]))
  ORDER BY known.kind FOR UPDATE OF lead"""
 
@@ -183,10 +193,11 @@ async def keep_answer(tx: Db, once: Once, status: int, answer: Mapping[str, Any]
     )
 
 
-async def by_identity(tx: Db, found: Sequence[Identity]) -> list[tuple[UUID, LeadState]]:
+async def by_identity(tx: Db, found: Sequence[Identity]) -> list[Known]:
     """The leads that hold any of the identities, the e-mail's first, each once; locked until the transaction ends."""
     rows = await tx.fetch(LEADS_BY_IDENTITY, *_columns(found))
-    return list({row["id"]: (row["id"], LeadState(row["state"])) for row in reversed(rows)}.values())[::-1]
+    known = {row["id"]: Known(row["id"], LeadState(row["state"]), row["has_email"]) for row in reversed(rows)}
+    return list(known.values())[::-1]
 
 
 async def complete(tx: Db, lead_id: UUID, draft: LeadDraft) -> None:

@@ -15,7 +15,13 @@ from typing import Any, Final
 
 import asyncpg
 
-from ccl_service.platform.problems import CclError, ConstraintViolated, DatabaseUnavailable, StatementAborted
+from ccl_service.platform.problems import (
+    CclError,
+    ConstraintViolated,
+    DatabaseUnavailable,
+    StatementAborted,
+    ValueRefused,
+)
 
 #: How long a request may wait for a connection, and a statement for its answer, in seconds. Together with the
 #: handler's own work they keep an answer under five seconds when the database freezes.
@@ -39,6 +45,8 @@ _AGAIN: Final = (
     asyncpg.LockNotAvailableError,
     asyncpg.QueryCanceledError,
 )
+#: Values that no column can hold: text with NUL, a moment out of range, an entry too large for its index.
+_VALUES: Final = (asyncpg.DataError, asyncpg.ProgramLimitExceededError)
 _AWAY: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.TooManyConnectionsError,
@@ -58,6 +66,9 @@ def translate(exc: BaseException) -> CclError | None:
     for kind, name in _KINDS.items():
         if isinstance(exc, kind):
             return ConstraintViolated(getattr(exc, "constraint_name", None) or "?", name)
+    if isinstance(exc, _VALUES) or (isinstance(exc, asyncpg.InterfaceError) and isinstance(exc, ValueError)):
+        # the latter: the driver itself cannot put the value into the column's type
+        return ValueRefused()
     if isinstance(exc, _AGAIN):
         return StatementAborted()
     if isinstance(exc, _AWAY):
@@ -83,7 +94,7 @@ def translated() -> Iterator[None]:
 class Db(abc.ABC):
     """Runs statements. Arguments go through ``$n``; ``timeout`` in seconds, ``STATEMENT_SECONDS`` when absent.
 
-    Every method raises DatabaseUnavailable, StatementAborted or ConstraintViolated.
+    Every method raises DatabaseUnavailable, StatementAborted, ConstraintViolated or ValueRefused.
     """
 
     _begin = "BEGIN"

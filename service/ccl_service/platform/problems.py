@@ -283,6 +283,10 @@ class ConstraintViolated(CclError):
         self.kind = kind
 
 
+class ValueRefused(CclError):
+    """The database cannot hold a value (SQLSTATE class 22 and the like). Unexpected, it is a bug of the validation."""
+
+
 def as_document(error: CclError, *, instance: str, request_id: str) -> dict[str, object]:
     """The problem document. A bug shows its title only; the log has the rest."""
     document: dict[str, object] = {

@@ -11,6 +11,7 @@ from ccl_service.leads.model import LeadDraft, LeadState
 from ccl_service.leads.service import Leads
 from ccl_service.leads.sql import Once
 from ccl_service.platform.problems import IdempotencyMismatch
+from tests.service.leads.conftest import NOW
 
 ANN = LeadDraft(first_name="Ann", email="ann@example.com", phone="(312) 555-0142")
 
@@ -80,6 +81,39 @@ async def test_the_email_decides_when_email_and_phone_belong_to_two_leads(leads:
 async def test_a_person_without_an_address_gets_no_mail(leads: Leads, count: Any) -> None:
     await leads.accept(LeadDraft(first_name="Bob", phone="312-555-0142"), actor="api")
     assert await count("sends") == 0
+
+
+BOB = LeadDraft(first_name="Bob", phone="312-555-0142")
+BOB_WITH_MAIL = LeadDraft(first_name="Bob", phone="312-555-0142", email="bob@example.com")
+
+
+async def test_the_first_address_of_a_known_person_begins_the_first_contact(leads: Leads, db: Any) -> None:
+    first = await leads.accept(BOB, actor="api")
+    second = await leads.accept(BOB_WITH_MAIL, actor="api")
+    assert (second.id, second.created) == (first.id, False)
+    row = await db.fetchrow("SELECT sends.lead_id, lane, requested_at FROM sends JOIN enrolments ON TRUE")
+    assert (row["lead_id"], row["lane"], row["requested_at"]) == (first.id, 0, NOW)
+    assert [event.kind for event in await leads.timeline(first.id)][-2:] == ["lead.repeated", "mail.queued"]
+
+
+async def test_twenty_requests_that_bring_the_first_address_begin_one_first_contact(leads: Leads, count: Any) -> None:
+    await leads.accept(BOB, actor="api")
+    drafts = [BOB_WITH_MAIL.model_copy(update={"email": f"bob{number % 3}@example.com"}) for number in range(20)]
+    await asyncio.gather(*(leads.accept(draft, actor="api") for draft in drafts))
+    assert [await count(table) for table in ("leads", "enrolments", "sends")] == [1, 1, 1]
+
+
+async def test_a_second_address_begins_nothing(leads: Leads, count: Any) -> None:
+    await leads.accept(BOB_WITH_MAIL, actor="api")
+    await leads.accept(BOB_WITH_MAIL.model_copy(update={"email": "robert@example.com"}), actor="api")
+    assert await count("sends") == 1
+
+
+async def test_somebody_who_is_through_gets_no_first_contact_for_a_new_address(leads: Leads, db: Any) -> None:
+    first = await leads.accept(BOB, actor="api")
+    await db.execute("UPDATE leads SET state = 'opted_out' WHERE id = $1", first.id)
+    await leads.accept(BOB_WITH_MAIL, actor="api")
+    assert await db.fetchval("SELECT count(*) FROM sends") == 0
 
 
 async def test_a_lead_whose_first_contact_cannot_be_queued_is_not_there_either(db: Any, count: Any) -> None:

@@ -113,3 +113,12 @@ def test_a_row_with_too_few_cells_is_refused() -> None:
     errors = read_row(header, Record(("Ann",), 0))
     assert not isinstance(errors, LeadDraft)
     assert [error.code for error in errors] == ["cells"]
+
+
+@pytest.mark.parametrize(
+    "head", [b"first_name,email\rAnn,ann@example.com\r\n", b'first_name,"' + b"x" * 140_000 + b'"\n']
+)
+def test_a_header_that_csv_cannot_read_is_refused_with_a_code(head: bytes) -> None:
+    with pytest.raises(FileUnreadable) as caught:
+        read_header(head)
+    assert caught.value.code == "header"
