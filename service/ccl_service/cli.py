@@ -17,6 +17,7 @@ import typer
 from ccl_contract.readiness import CheckStatus
 from ccl_service import serving
 from ccl_service.main import open_service
+from ccl_service.platform.audit.cli import app as audit
 from ccl_service.platform.config import Settings, SettingsError, load_database_settings, load_settings
 from ccl_service.platform.monitoring import CHECKS
 from ccl_service.platform.phase import Role
@@ -30,6 +31,7 @@ TERMINATION_LOG: Final = Path("/dev/termination-log")
 LOCK_WITHIN: Final = timedelta(minutes=30)
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app.add_typer(audit, name="audit")
 
 
 def main(checks: Mapping[str, CheckFn] | None = None) -> None:

@@ -89,6 +89,12 @@ class DatabaseSettings(BaseModel):
         return (self.database_direct_url or self.database_url).get_secret_value()
 
 
+class UpkeepSettings(DatabaseSettings):
+    """What ``maintain`` and ``audit`` need: the database, and the key that the audit keys are derived from."""
+
+    keys: Mapping[KeyName, KeySource] = Field(repr=False)
+
+
 class Settings(DatabaseSettings):
     """The whole environment table."""
 
@@ -149,6 +155,14 @@ def load_database_settings(environ: Mapping[str, str]) -> DatabaseSettings:
     return _build(DatabaseSettings, found.values, problems)
 
 
+def load_upkeep_settings(environ: Mapping[str, str]) -> UpkeepSettings:
+    """The database variables and the JWT key, without the demands of production. Raises SettingsError."""
+    problems: Problems = {}
+    found = collect(environ, variables(DatabaseSettings), problems)
+    keys = _key_sources(environ, found, problems, {KeyName.JWT: KEY_VARIABLES[KeyName.JWT]})
+    return _build(UpkeepSettings, found.values | {"keys": keys}, problems)
+
+
 def load_settings(environ: Mapping[str, str]) -> Settings:
     """Everything that ``serve`` reads. Raises SettingsError naming every wrong variable at once."""
     problems: Problems = {}
@@ -179,9 +193,14 @@ def secret_texts(keys: Mapping[KeyName, KeySource], values: Mapping[str, Any]) -
     return found
 
 
-def _key_sources(environ: Mapping[str, str], found: Collected, problems: Problems) -> dict[KeyName, KeySource]:
+def _key_sources(
+    environ: Mapping[str, str],
+    found: Collected,
+    problems: Problems,
+    wanted: Mapping[KeyName, str] = KEY_VARIABLES,
+) -> dict[KeyName, KeySource]:
     keys: dict[KeyName, KeySource] = {}
-    for key, name in KEY_VARIABLES.items():
+    for key, name in wanted.items():
         text, path = environ.get(name, ""), environ.get(f"{name}_FILE", "")
         if text and path:
             problems[name] = BOTH.format(other=f"{name}_FILE")

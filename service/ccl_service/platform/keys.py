@@ -126,9 +126,13 @@ class KeyRing:
 
     def is_root(self, presented: str) -> bool:
         """Whether ``presented`` is one of the internal API keys, compared in constant time against all of them."""
-        found = False
+        return self.root_key_id(presented) is not None
+
+    def root_key_id(self, presented: str) -> str | None:
+        """The id of the internal API key that ``presented`` is; None when it is none of them."""
+        found = None
         for key in self._keys(KeyName.INTERNAL_API):
-            found |= _same(presented, key.secret.get_secret_value())
+            found = key.id if _same(presented, key.secret.get_secret_value()) else found
         return found
 
     def is_monitor(self, presented: str) -> bool:
@@ -161,17 +165,30 @@ class KeyRing:
         """A keyed digest of 32 bytes under the current key."""
         return self._mac(name, self._sets[name].current, purpose, data.hex())
 
+    def derived(self, purpose: str, *, name: KeyName = KeyName.JWT) -> Mapping[str, bytes]:
+        """The keys for ``purpose`` by an id that two different secrets never share, the current one first.
+
+        A key given as a plain value always has the id ``static``; the fingerprint behind it tells its values apart.
+        """
+        current = self._sets[name].current
+        ordered = (current, *(key for key in self._keys(name) if key != current))
+        found = ((key.id, self._derive(name, key, purpose)) for key in ordered)
+        return {f"{key_id}.{hashlib.sha256(secret).hexdigest()[:8]}": secret for key_id, secret in found}
+
     def _keys(self, name: KeyName) -> tuple[Key, ...]:
         held = self._sets.get(name)
         return held.keys if held else ()
 
     def _mac(self, name: KeyName, key: Key, purpose: str, message: str) -> bytes:
+        return hmac.digest(self._derive(name, key, purpose), message.encode(), hashlib.sha256)
+
+    def _derive(self, name: KeyName, key: Key, purpose: str) -> bytes:
         at = (name, key.id, purpose)
         derived = self._derived.get(at)
         if derived is None:
             derived = hkdf_sha256(key_bytes(key.secret.get_secret_value()), f"ccl/v1/{purpose}".encode())
             self._derived[at] = derived
-        return hmac.digest(derived, message.encode(), hashlib.sha256)
+        return derived
 
 
 def _same(presented: str, secret: str) -> bool:

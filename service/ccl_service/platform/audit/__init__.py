@@ -1,0 +1,1 @@
+"""The audit trail: who changed what, in an order that nobody can quietly alter."""

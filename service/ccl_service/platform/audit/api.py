@@ -1,0 +1,228 @@
+"""Routes of the audit trail, and who a request's caller is for it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
+
+from ccl_service.platform.admission import CLIENT
+from ccl_service.platform.audit import service
+from ccl_service.platform.audit.model import Caller, Row
+from ccl_service.platform.audit.service import Audit
+from ccl_service.platform.audit.sql import Filter
+from ccl_service.platform.auth import presented_key
+from ccl_service.platform.fields import CleanText, Instant, RowNumber
+from ccl_service.platform.http import (
+    DB,
+    KEYS,
+    PRINCIPAL,
+    REQUEST_ID,
+    Auth,
+    LimitClass,
+    Priority,
+    Route,
+    Scope,
+    json_reply,
+    parse_query,
+)
+from ccl_service.platform.problems import Conflict
+
+AUDIT: Final = web.AppKey("audit", Audit)
+MOST_PER_PAGE: Final = 200
+NDJSON: Final = "application/x-ndjson"
+
+_Text = Annotated[CleanText, Field(min_length=1, max_length=200)]
+
+
+class _Query(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class AuditQuery(_Query):
+    """Filters; all of them must match. ``after`` continues a page."""
+
+    action: _Text | None = None
+    object_kind: _Text | None = None
+    object_id: _Text | None = None
+    principal_kind: _Text | None = None
+    principal_id: _Text | None = None
+    request_id: _Text | None = None
+    since: Instant | None = None
+    until: Instant | None = None
+    after: RowNumber | None = None
+    limit: Annotated[int, Field(ge=1, le=MOST_PER_PAGE)] = 50
+
+
+class ExportQuery(_Query):
+    """Which part: places above ``after``, within a time."""
+
+    after: RowNumber = 0
+    since: Instant | None = None
+    until: Instant | None = None
+
+
+class AuditRow(BaseModel):
+    """One change. ``changes`` maps field names to keyed digests of the new values; ``client`` is one of an address.
+
+    ``seq`` and ``hash`` are null until the row is sealed, a few seconds after it was written.
+    """
+
+    id: int
+    event: UUID
+    at: datetime
+    principal_kind: str
+    principal_id: str
+    key_id: str | None
+    request_id: str | None
+    client: str | None
+    action: str
+    object_kind: str
+    object_id: str
+    objects: int
+    changes: dict[str, str]
+    mac_key: str
+    mac: str
+    seq: int | None
+    hash: str | None
+    proven: bool | None
+
+
+class AuditPage(BaseModel):
+    """Rows, newest first; ``next`` continues, null at the end."""
+
+    items: list[AuditRow]
+    next: str | None
+
+
+class AuditHead(BaseModel):
+    """The chain's end. ``head`` is what ``ccl-service audit verify --expect-head`` takes: keep it elsewhere."""
+
+    v: Literal[1] = 1
+    batch: int
+    seq: int
+    head: str
+    sealed_at: datetime | None
+    key_id: str | None
+    unsealed: int
+
+
+def caller_of(request: web.Request) -> Caller:
+    """Who makes this request."""
+    principal = request[PRINCIPAL]
+    key = presented_key(request.headers)
+    key_id = request.app[KEYS].root_key_id(key) if principal.kind == "root" and key else None
+    return Caller(principal.kind, principal.id, key_id, request[REQUEST_ID], request[CLIENT])
+
+
+def as_document(row: Row) -> Mapping[str, Any]:
+    """A row with digests as hex, as the list and the export show it."""
+    entry, link = row.entry, row.link
+    return {
+        "id": row.id,
+        "event": str(entry.event),
+        "at": entry.at.isoformat(),
+        "principal_kind": entry.principal_kind,
+        "principal_id": entry.principal_id,
+        "key_id": entry.key_id,
+        "request_id": entry.request_id,
+        "client": entry.client,
+        "action": entry.action,
+        "object_kind": entry.object_kind,
+        "object_id": entry.object_id,
+        "objects": entry.objects,
+        "changes": dict(entry.changes),
+        "mac_key": entry.mac_key,
+        "mac": entry.mac.hex(),
+        "seq": link.seq if link else None,
+        "hash": link.hash.hex() if link else None,
+        "proven": link.proven if link else None,
+    }
+
+
+def as_lines(rows: Sequence[Row]) -> str:
+    """Rows as JSON lines."""
+    return "".join(json.dumps(as_document(row), separators=(",", ":"), ensure_ascii=False) + "\n" for row in rows)
+
+
+async def get_audit(request: web.Request) -> web.Response:
+    """GET /api/audit: 200 a page, newest first. Problems: 422 a filter."""
+    query = parse_query(request, AuditQuery)
+    which = Filter(**query.model_dump(exclude={"after", "limit"}))
+    found = await service.page(request.app[DB], which, before=query.after, limit=query.limit + 1)
+    items = found[: query.limit]
+    more = str(items[-1].id) if len(found) > query.limit else None
+    return json_reply({"items": [as_document(row) for row in items], "next": more})
+
+
+async def get_head(request: web.Request) -> web.Response:
+    """GET /api/audit/head: 200. Problems: 409 when the record of the chain's end was removed."""
+    facts = await service.head(request.app[DB])
+    if facts is None:
+        raise Conflict("the record of where the chain ends was removed; run ccl-service audit verify")
+    return json_reply(
+        AuditHead(
+            batch=facts.batch,
+            seq=facts.head.seq,
+            head=str(facts.head),
+            sealed_at=facts.sealed_at,
+            key_id=facts.key_id,
+            unsealed=facts.unsealed,
+        )
+    )
+
+
+async def get_export(request: web.Request) -> web.StreamResponse:
+    """GET /api/audit/export: 200 sealed rows as JSON lines, in the order of the chain. Problems: 422."""
+    query = parse_query(request, ExportQuery)
+    pages = service.export(request.app[DB], after=query.after, since=query.since, until=query.until)
+    first = await anext(pages, ())  # an error before the answer has begun becomes a problem document
+    stream = web.StreamResponse(headers={"Content-Type": NDJSON, "Cache-Control": "no-store"})
+    await stream.prepare(request)
+    await stream.write(as_lines(first).encode())
+    async for rows in pages:
+        await stream.write(as_lines(rows).encode())
+    await stream.write_eof()
+    return stream
+
+
+ROUTES: Final = (
+    Route(
+        "GET",
+        "/api/audit",
+        get_audit,
+        Auth.KEY,
+        LimitClass.DEFAULT,
+        priority=Priority.READ,
+        scope=Scope.AUDIT_READ,
+        query=AuditQuery,
+        response=AuditPage,
+        summary="Who changed what, newest first",
+    ),
+    Route(
+        "GET",
+        "/api/audit/head",
+        get_head,
+        Auth.KEY,
+        LimitClass.DEFAULT,
+        priority=Priority.READ,
+        scope=Scope.AUDIT_READ,
+        response=AuditHead,
+        errors=(Conflict,),
+        summary="Where the audit chain ends",
+    ),
+    Route(
+        "GET",
+        "/api/audit/export",
+        get_export,
+        Auth.KEY,
+        LimitClass.DEFAULT,
+        priority=Priority.EXPORT,
+        scope=Scope.AUDIT_READ,
+        query=ExportQuery,
+        summary="The sealed audit trail as JSON lines",
+    ),
+)
