@@ -69,6 +69,9 @@ _HISTOGRAMS: Final[Mapping[str, tuple[str, tuple[str, ...], tuple[float, ...]]]]
     "ccl_event_loop_lag_seconds": ("How late the event loop runs what is due", (), LAG_BUCKETS),
 }
 
+#: Every metric of the service by its base name; counters are exposed with ``_total``, histograms with ``_bucket``.
+DEFINED: Final = frozenset({*_COUNTERS, *_GAUGES, *_HISTOGRAMS})
+
 
 class Metrics:
     """One instance per application. Instruments are reached by name; a wrong name is a KeyError."""
