@@ -12,7 +12,7 @@ from hack.cluster import Cluster, cache, choice
 from hack.cluster.native import requirements as native_requirements
 from hack.images import catalog, wheels
 from hack.images.builder import PARALLEL, Builder, builder
-from hack.images.catalog import HERE, Program, StandIn
+from hack.images.catalog import HERE, Program, Server, StandIn
 from hack.run import Failure, ensure_packages, progress
 
 
@@ -83,6 +83,8 @@ def _target(chosen: Builder, name: str) -> Target:
         return _unready(chosen)
     if stand_in := catalog.stand_in(name):
         return _stand_in(chosen, stand_in)
+    if server := catalog.server(name):
+        return _server(chosen, server)
     return _program(chosen, catalog.program(name))
 
 
@@ -128,6 +130,16 @@ def _stand_in(chosen: Builder, wanted: StandIn) -> Target:
         builder.build(folder, folder / "Dockerfile", source, _base(builder))
 
     return Target(wanted.name, wanted.reference, source, make)
+
+
+def _server(chosen: Builder, wanted: Server) -> Target:
+    folder = HERE / wanted.folder
+    reference = f"{catalog.registry()}/ccl/{wanted.name}:{cache.key(chosen.base_name() or '', folder)}"
+
+    def make(builder: Builder) -> None:
+        builder.build(folder, folder / "Dockerfile", reference, _base(builder))
+
+    return Target(wanted.name, reference, reference, make)
 
 
 def _base(builder: Builder) -> dict[str, str]:

@@ -45,6 +45,14 @@ class StandIn:
     folder: str
 
 
+@dataclass(frozen=True)
+class Server:
+    """An image of ours made of Debian packages alone, in every kind of cluster."""
+
+    name: str
+    folder: str
+
+
 PROGRAMS: Final = (
     Program(
         name="ccl-service",
@@ -85,8 +93,9 @@ STAND_INS: Final = (
     StandIn("postgres-17", "docker.io/library/postgres:17", "postgres"),
     StandIn("valkey-8", "docker.io/valkey/valkey:8", "valkey"),
 )
+SERVERS: Final = (Server("pgbouncer", "pgbouncer"),)
 UNREADY: Final = "ccl-service-unready"
-NAMES: Final = (*(p.name for p in PROGRAMS), UNREADY, *(s.name for s in STAND_INS))
+NAMES: Final = (*(p.name for p in PROGRAMS), UNREADY, *(s.name for s in STAND_INS), *(s.name for s in SERVERS))
 
 
 def registry() -> str:
@@ -102,6 +111,11 @@ def program(name: str) -> Program:
 def stand_in(name: str) -> StandIn | None:
     """The stand-in of that name, None when it is no stand-in."""
     return {s.name: s for s in STAND_INS}.get(name)
+
+
+def server(name: str) -> Server | None:
+    """The server image of that name, None when it is none."""
+    return {s.name: s for s in SERVERS}.get(name)
 
 
 def project() -> Mapping[str, object]:
