@@ -11,7 +11,9 @@ from typing import Final
 from ccl_service.chat.feature import FEATURE as CHAT
 from ccl_service.leads.feature import FEATURE as LEADS
 from ccl_service.mail.feature import FEATURE as MAIL
+from ccl_service.platform.api_keys.feature import FEATURE as API_KEYS
 from ccl_service.platform.assembly import Service, open_platform, wall_clock
+from ccl_service.platform.audit.feature import FEATURE as AUDIT
 from ccl_service.platform.config import Settings
 from ccl_service.platform.http import Clock
 from ccl_service.platform.lifecycle import Feature, Worker
@@ -21,7 +23,7 @@ from ccl_service.platform.readiness import CheckFn
 __all__ = ["FEATURES", "Service", "open_service", "wall_clock"]
 
 #: In the order in which they open: a feature may use the services of those before it.
-FEATURES: Final[tuple[Feature, ...]] = (MAIL, LEADS, CHAT)
+FEATURES: Final[tuple[Feature, ...]] = (AUDIT, API_KEYS, MAIL, LEADS, CHAT)
 
 
 @contextlib.asynccontextmanager

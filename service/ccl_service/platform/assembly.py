@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
 
+from ccl_service.platform.api_keys.directory import Directory
 from ccl_service.platform.checks.catalog import register_all
 from ccl_service.platform.checks.verdict import Subject
 from ccl_service.platform.config import Settings
@@ -78,14 +79,27 @@ async def open_platform(
             on_shared_failure=lambda: metrics.count("ccl_limit_sync_failures"),
         )
         phase = Phase()
+        directory = Directory(db, clock=asyncio.get_running_loop().time)
         platform = Platform(
-            settings=settings, db=db, keys=keys, limiter=limiter, metrics=metrics, clock=clock, phase=phase
+            settings=settings,
+            db=db,
+            keys=keys,
+            directory=directory,
+            limiter=limiter,
+            metrics=metrics,
+            clock=clock,
+            phase=phase,
         )
         table = (*routes(metrics_enabled=settings.metrics_enabled), *MOVING, *features)
         app = build_app(platform, (*table, openapi_route(table, version=VERSION)))
         await _add_monitoring(app, settings, stack, role=role, redis=redis, checks=checks)
         beat = Heartbeat(db, Instance(_pod(settings), settings.ccl_revision, role))
-        own = (Worker("keys", keys.run), Worker("limits", limiter.run), Worker("heartbeat", beat.run))
+        own = (
+            Worker("keys", keys.run),
+            Worker("key-use", directory.run),
+            Worker("limits", limiter.run),
+            Worker("heartbeat", beat.run),
+        )
         yield Service(app, own, metrics, phase)
 
 

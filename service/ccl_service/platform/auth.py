@@ -60,32 +60,24 @@ def verify_visitor(keys: KeyRing, token: str, *, now: datetime) -> str:
     return str(claims["c"])
 
 
-def authenticate(route: Route, headers: Mapping[str, str], keys: KeyRing, *, now: datetime) -> Principal:
-    """The principal behind a request. Raises Unauthenticated, Forbidden or MissingScope."""
-    key = presented_key(headers)
-    if route.auth in {Auth.PUBLIC, Auth.SIGNATURE}:
-        return (recognise(key, keys) if key else None) or ANONYMOUS
-    if key is None:
-        raise Unauthenticated("send a key as Authorization: Bearer or X-API-Key")
-    if route.auth is Auth.VISITOR:
-        return Principal("visitor", verify_visitor(keys, key, now=now))
-    principal = recognise(key, keys)
-    if principal is None:
-        raise Unauthenticated("the key is not valid")
-    permit(route, principal)
-    return principal
-
-
 def recognise(key: str, keys: KeyRing) -> Principal | None:
-    """Whose key this is; None for nobody's."""
+    """Whose key this is, of those that the process holds; None for nobody's."""
     if keys.is_root(key):
         return ROOT
     return MONITOR if keys.is_monitor(key) else None
 
 
-def permit(route: Route, principal: Principal) -> None:
-    """Raises Forbidden or MissingScope for a valid key that does not open ``route``."""
+def permit(route: Route, principal: Principal | None, *, shown: bool) -> Principal:
+    """Who calls ``route``, when they may; ``shown``: whether there was a key at all.
+
+    Raises Unauthenticated for no key or nobody's, Forbidden or MissingScope for a valid one that does not open it.
+    """
+    if route.auth in {Auth.PUBLIC, Auth.SIGNATURE}:
+        return principal or ANONYMOUS
+    if principal is None:
+        raise Unauthenticated("the key is not valid" if shown else "send a key as Authorization: Bearer or X-API-Key")
     if route.auth is Auth.ROOT_KEY and principal != ROOT:
         raise Forbidden("only the root key opens this")
     if route.scope is not None and not principal.may(route.scope):
         raise MissingScope(f"the key lacks the scope {route.scope}")
+    return principal

@@ -4,7 +4,7 @@ import unicodedata
 from datetime import datetime
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 _ALLOWED_CONTROLS: Final = frozenset("\n\r\t")
@@ -37,6 +37,8 @@ def plausible(moment: datetime) -> datetime:
 
 #: For every text field of a model that is filled from outside.
 CleanText = Annotated[str, AfterValidator(clean)]
+#: The same without outer white space.
+Line = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(clean)]
 #: A moment with its time zone.
 Instant = Annotated[AwareDatetime, AfterValidator(plausible)]
 #: The number of a row, 0 for "before the first": what fits PostgreSQL's bigint.

@@ -11,6 +11,8 @@ from typing import Final
 
 from aiohttp import web
 
+from ccl_service.platform.admission import Admission
+from ccl_service.platform.api_keys.directory import Directory
 from ccl_service.platform.auth import PRINCIPAL, Principal
 from ccl_service.platform.body import json_reply, parse_json, parse_query, read_body
 from ccl_service.platform.config import Settings
@@ -25,6 +27,7 @@ from ccl_service.platform.telemetry import Metrics, access_log
 __all__ = [
     "CLOCK",
     "DB",
+    "DIRECTORY",
     "KEYS",
     "LIMITER",
     "METRICS",
@@ -51,6 +54,7 @@ Clock = Callable[[], datetime]
 SETTINGS: Final = web.AppKey("settings", Settings)
 DB: Final = web.AppKey("db", Db)
 KEYS: Final = web.AppKey("keys", KeyRing)
+DIRECTORY: Final = web.AppKey("directory", Directory)
 LIMITER: Final = web.AppKey("limiter", Limiter)
 METRICS: Final = web.AppKey("metrics", Metrics)
 PHASE: Final = web.AppKey("phase", Phase)
@@ -64,6 +68,7 @@ class Platform:
     settings: Settings
     db: Db
     keys: KeyRing
+    directory: Directory
     limiter: Limiter
     metrics: Metrics
     clock: Clock
@@ -79,10 +84,8 @@ def build_app(platform: Platform, routes: Iterable[Route]) -> web.Application:
     _check(table)
     gate = Gate(
         settings=platform.settings,
-        keys=platform.keys,
-        limiter=platform.limiter,
+        admission=Admission(platform.keys, platform.directory, platform.limiter, platform.clock),
         metrics=platform.metrics,
-        clock=platform.clock,
         phase=platform.phase,
         access=access_log(platform.settings.log_level),
     )
@@ -91,6 +94,7 @@ def build_app(platform: Platform, routes: Iterable[Route]) -> web.Application:
     app[SETTINGS] = platform.settings
     app[DB] = platform.db
     app[KEYS] = platform.keys
+    app[DIRECTORY] = platform.directory
     app[LIMITER] = platform.limiter
     app[METRICS] = platform.metrics
     app[CLOCK] = platform.clock

@@ -26,6 +26,8 @@ class LimitClass(StrEnum):
     DEFAULT = "default"
     MONITORING = "monitoring"
     CHAT = "chat"
+    #: A scoped key's own limit; no route names it, the key brings it along.
+    KEY = "key"
     #: Only refused signatures and tokens count: the handler raises Unauthenticated or NotFound.
     FAILURES = "failures"
 
@@ -89,9 +91,12 @@ class Limiter:
         self._on_shared_failure = on_shared_failure
         self._counters: dict[str, _Counter] = {}
 
-    def check(self, limit_class: LimitClass, subject: str) -> Standing | None:
-        """Count one request of ``subject``. None where no limit applies. Raises RateLimited."""
-        standing = self._judge(limit_class, subject)
+    def check(self, limit_class: LimitClass, subject: str, own: Limit | None = None) -> Standing | None:
+        """Count one request of ``subject``, against its ``own`` limit if it has one. None where no limit applies.
+
+        Raises RateLimited.
+        """
+        standing = self._judge(limit_class, subject, own)
         if standing is not None:
             self._counter(limit_class, subject, standing.limit).unsent += 1
         return standing
@@ -106,8 +111,8 @@ class Limiter:
         if limit is not None:
             self._counter(LimitClass.FAILURES, subject, limit).unsent += 1
 
-    def _judge(self, limit_class: LimitClass, subject: str) -> Standing | None:
-        limit = self._limits.get(limit_class)
+    def _judge(self, limit_class: LimitClass, subject: str, own: Limit | None = None) -> Standing | None:
+        limit = own or self._limits.get(limit_class)
         if limit is None:
             return None
         counter = self._counter(limit_class, subject, limit)

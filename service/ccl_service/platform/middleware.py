@@ -6,9 +6,8 @@ One function instead of a chain, because each link of a chain costs a coroutine 
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Final
 from uuid import uuid4
 
@@ -17,10 +16,10 @@ from aiohttp import web
 from aiohttp.abc import AbstractMatchInfo
 from aiohttp.typedefs import Handler, Middleware
 
-from ccl_service.platform.auth import PRINCIPAL, Principal, authenticate
+from ccl_service.platform.admission import CLIENT, Admission
+from ccl_service.platform.auth import PRINCIPAL, Principal
 from ccl_service.platform.config import Settings
-from ccl_service.platform.keys import KeyRing
-from ccl_service.platform.limits import LimitClass, Limiter, Standing
+from ccl_service.platform.limits import LimitClass
 from ccl_service.platform.phase import Phase
 from ccl_service.platform.problems import (
     CONTENT_TYPE,
@@ -30,15 +29,14 @@ from ccl_service.platform.problems import (
     NotFound,
     RateLimited,
     TooLarge,
-    Unauthenticated,
+    TooSlow,
     as_document,
 )
 from ccl_service.platform.proxy import client_address, limit_subject, parse_address
-from ccl_service.platform.route import ROUTE, Auth, Route
+from ccl_service.platform.route import ROUTE, Route
 from ccl_service.platform.telemetry import CURRENT, AccessLog, Metrics, RequestContext, parse_traceparent
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
-CLIENT: Final = web.RequestKey("client", str)
 _EXTRA: Final = web.RequestKey("extra_headers", dict)
 _GIVEN_ID: Final = re.compile(r"^[A-Za-z0-9._-]{8,64}$")
 
@@ -77,10 +75,8 @@ class Gate:
     """The middleware and what it needs. ``routes`` maps the router's routes to their rows."""
 
     settings: Settings
-    keys: KeyRing
-    limiter: Limiter
+    admission: Admission
     metrics: Metrics
-    clock: Callable[[], datetime]
     phase: Phase
     access: AccessLog | None = None
     routes: dict[web.AbstractRoute, Route] = field(default_factory=dict)
@@ -175,15 +171,12 @@ class Gate:
             if route is None:
                 return self._unrouted(request, match, extra)
             request[ROUTE] = route
-            self._admit(request, route, extra)
+            await self.admission.admit(request, route, extra)
             _name_caller(request[PRINCIPAL])
-            try:
-                return await handler(request)
-            except (Unauthenticated, NotFound):
-                if route.limit is LimitClass.FAILURES:
-                    self.limiter.count_failure(request[CLIENT])
-                raise
+            return await handler(request)
         except CclError as exc:
+            if route is not None:
+                self.admission.failed(request, route, exc)
             return self._problem(request, exc)
         except web.HTTPException as exc:
             if exc.status < 400:
@@ -200,11 +193,14 @@ class Gate:
             self.metrics.count("ccl_http_limited", error.code)
         if error.status == 500 and error.__cause__ is not None:
             log.error("request failed", action="http:request:failed", request_id=request[REQUEST_ID], exc_info=error)
-        return answer(error, instance=request.path, request_id=request[REQUEST_ID])
+        response = answer(error, instance=request.path, request_id=request[REQUEST_ID])
+        if isinstance(error, TooLarge | TooSlow):
+            response.force_close()  # what is still on its way is not worth waiting for
+        return response
 
     def _unrouted(self, request: web.Request, match: AbstractMatchInfo, extra: dict[str, str]) -> web.Response:
         """No route: a preflight for a path that exists, 405 or 404. Strangers' probing is limited like any call."""
-        self._limit(request, LimitClass.DEFAULT, extra)
+        self.admission.count(request, LimitClass.DEFAULT, extra)
         error = match.http_exception
         if not isinstance(error, web.HTTPMethodNotAllowed):
             raise NotFound
@@ -215,35 +211,6 @@ class Gate:
                 extra["Access-Control-Max-Age"] = "600"
             return web.Response(status=204)
         raise MethodNotAllowed(sorted(error.allowed_methods))
-
-    def _admit(self, request: web.Request, route: Route, extra: dict[str, str]) -> None:
-        """Limit first, so that guessing keys is limited too; then the policy."""
-        if route.limit is LimitClass.CHAT and route.auth is Auth.VISITOR:
-            # one conversation counts as one client: many visitors may share an address
-            request[PRINCIPAL] = self._principal(request, route, extra)
-            self._limit(request, route.limit, extra, subject=request[PRINCIPAL].id)
-            return
-        self._limit(request, route.limit, extra)
-        request[PRINCIPAL] = self._principal(request, route, extra)
-
-    def _principal(self, request: web.Request, route: Route, extra: dict[str, str]) -> Principal:
-        try:
-            return authenticate(route, request.headers, self.keys, now=self.clock())
-        except Unauthenticated:
-            if route.auth is Auth.VISITOR:
-                self._limit(request, LimitClass.DEFAULT, extra)
-            raise
-
-    def _limit(
-        self, request: web.Request, limit_class: LimitClass, extra: dict[str, str], *, subject: str | None = None
-    ) -> None:
-        standing: Standing | None
-        if limit_class is LimitClass.FAILURES:
-            standing = self.limiter.check_failures(request[CLIENT])
-        else:
-            standing = self.limiter.check(limit_class, subject or request[CLIENT])
-        if standing is not None:
-            extra.update(standing.headers())
 
 
 def hung_up(request: web.Request) -> bool:
