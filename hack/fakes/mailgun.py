@@ -3,7 +3,7 @@
 Source: Mailgun documentation, "Messages" (POST /v3/{domain}/messages, HTTP basic auth with user ``api``).
 Fault kinds: ``status`` (refuse with that status), ``timeout`` (never answer, nothing accepted), ``accept_then_timeout``
 and ``accept_then_status`` (the mail goes out, the caller is not told), ``bounce`` (the next mail fails permanently),
-``webhook_duplicate``, ``webhook_delay``, ``webhook_drop``.
+``webhook_duplicate``, ``webhook_delay``, ``webhook_drop``, ``account_status`` (as ``status``, on the account API).
 Absent: batch sending with recipient variables, stored templates, attachments, the events API.
 """
 
@@ -36,6 +36,7 @@ KINDS = frozenset(
         "webhook_duplicate",
         "webhook_delay",
         "webhook_drop",
+        "account_status",
     }
 )
 #: Mailgun waits 10, 10, 15, 30 minutes and then hours; a development stack cannot wait for that.
@@ -56,6 +57,10 @@ class FakeMailgun:
     #: Requests to the messages API, refused ones included.
     requests: int = 0
     url: str = ""
+    #: Domain → its state at the provider; None: every domain is ours and active.
+    domains: Mapping[str, str] | None = None
+    #: The key is a domain sending key: it may send and nothing else.
+    sending_only: bool = False
 
     @property
     def attempts(self) -> list[Attempt]:
@@ -97,6 +102,13 @@ def build_app(fake: FakeMailgun) -> web.Application:
     async def post_message(request: web.Request) -> web.StreamResponse:
         return await _post_message(fake, request)
 
+    async def get_domain(request: web.Request) -> web.Response:
+        return _account_refusal(fake, request) or _domain(fake, request.match_info["domain"])
+
+    async def get_signing_key(request: web.Request) -> web.Response:
+        document = {"message": "success", "http_signing_key": fake.webhooks.signing_key}
+        return _account_refusal(fake, request) or web.json_response(document)
+
     async def outbox(request: web.Request) -> web.Response:
         if request.path.endswith(".json") or "application/json" in request.headers.get("Accept", ""):
             return web.json_response([mail.document() for mail in fake.mails])
@@ -125,6 +137,8 @@ def build_app(fake: FakeMailgun) -> web.Application:
     app.add_routes(
         [
             web.post("/v3/{domain}/messages", post_message),
+            web.get("/v4/domains/{domain}", get_domain),
+            web.get("/v5/accounts/http_signing_key", get_signing_key),
             web.get("/outbox", outbox),
             web.get("/outbox.json", outbox),
             web.get("/outbox/{id}", one_mail),
@@ -181,6 +195,26 @@ async def _post_message(fake: FakeMailgun, request: web.Request) -> web.StreamRe
             await fake.faults.wait(fault.seconds)
         return _refusal(fault)
     return web.json_response({"id": f"<{message_id}>", "message": "Queued. Thank you."})
+
+
+def _account_refusal(fake: FakeMailgun, request: web.Request) -> web.Response | None:
+    if not _authorised(request, fake.api_key) or fake.sending_only:
+        return web.Response(status=401, text="Forbidden")
+    fault = fake.faults.take("account_status")
+    return _refusal(fault) if fault else None
+
+
+def _domain(fake: FakeMailgun, name: str) -> web.Response:
+    state = "active" if fake.domains is None else fake.domains.get(name)
+    if state is None:
+        return web.json_response({"message": "Domain not found"}, status=404)
+    valid = "valid" if state == "active" else "unknown"
+    records = [
+        {"record_type": "TXT", "name": name, "value": "v=spf1 include:mailgun.org ~all", "valid": valid},
+        {"record_type": "TXT", "name": f"pic._domainkey.{name}", "value": "k=rsa; p=MIGf", "valid": valid},
+    ]
+    document = {"domain": {"name": name, "state": state, "type": "custom"}, "receiving_dns_records": []}
+    return web.json_response(document | {"sending_dns_records": records})
 
 
 def _authorised(request: web.Request, api_key: str) -> bool:

@@ -3,7 +3,7 @@
 Source: OpenAI API reference, "Create chat completion" and "Streaming": server-sent chunks, one usage chunk with empty
 ``choices`` when ``stream_options.include_usage`` is set, ``[DONE]`` last.
 Fault kinds: ``status`` (401, 429, 500 …), ``cut`` (the connection ends after ``after_chunks`` chunks), ``slow``
-(``seconds`` before every chunk), ``hang`` (no answer for ``seconds``).
+(``seconds`` before every chunk), ``hang`` (no answer for ``seconds``), ``models_status`` (as ``status``, on models).
 What is said is the business of ``script.py``.
 """
 
@@ -25,7 +25,7 @@ from hack.fakes.faults import Fault, Faults, fault_routes
 from hack.fakes.script import DEFAULT, Rule, Spoken, answer
 from hack.fakes.server import serving
 
-KINDS = frozenset({"status", "cut", "slow", "hang"})
+KINDS = frozenset({"status", "cut", "slow", "hang", "models_status"})
 MODELS = ("gpt-4o-mini", "gpt-4.1-mini", "gpt-5-mini")
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
 ERROR_TYPES = {401: "invalid_request_error", 429: "rate_limit_exceeded"}
@@ -41,6 +41,8 @@ class FakeOpenAi:
     rules: Sequence[Rule] = DEFAULT
     requests: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
+    #: The key may chat and nothing else.
+    restricted: bool = False
 
     def fault(self, kind: str, **options: Any) -> None:
         """Queue a fault; the options are those of ``faults.Fault``."""
@@ -59,10 +61,15 @@ def build_app(fake: FakeOpenAi) -> web.Application:
         return await _complete(fake, request)
 
     async def models(request: web.Request) -> web.Response:
-        if refused := _unauthorised(fake, request):
+        return _models_refusal(fake, request) or web.json_response({"object": "list", "data": [*map(_model, MODELS)]})
+
+    async def one_model(request: web.Request) -> web.Response:
+        name = request.match_info["model"]
+        if refused := _models_refusal(fake, request):
             return refused
-        data = [{"id": name, "object": "model", "created": 1721172741, "owned_by": "system"} for name in MODELS]
-        return web.json_response({"object": "list", "data": data})
+        if name not in MODELS:
+            return _error(404, f"The model '{name}' does not exist", code="model_not_found")
+        return web.json_response(_model(name))
 
     async def put_script(request: web.Request) -> web.Response:
         try:
@@ -85,6 +92,7 @@ def build_app(fake: FakeOpenAi) -> web.Application:
         [
             web.post("/v1/chat/completions", complete),
             web.get("/v1/models", models),
+            web.get("/v1/models/{model}", one_model),
             web.put("/script", put_script),
             web.get("/requests", shown),
             web.get("/live", live),
@@ -133,6 +141,19 @@ async def _complete(fake: FakeOpenAi, request: web.Request) -> web.StreamRespons
     if body.get("stream"):
         return await _stream(fake, request, body, spoken)
     return web.json_response(_completion(body, spoken, fake.now()))
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 1721172741, "owned_by": "system"}
+
+
+def _models_refusal(fake: FakeOpenAi, request: web.Request) -> web.Response | None:
+    if refused := _unauthorised(fake, request):
+        return refused
+    if fake.restricted:
+        return _error(403, "You have insufficient permissions for this operation. Missing scopes: api.model.read.")
+    fault = fake.faults.take("models_status")
+    return _error(fault.status, "fault on request", retry_after=fault.retry_after) if fault else None
 
 
 def _unauthorised(fake: FakeOpenAi, request: web.Request) -> web.Response | None:

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from aiohttp import web
 
+from ccl_service.agents.checks import agent_checks
 from ccl_service.agents.provider import Model
 from ccl_service.agents.realtime_chat import RealtimeChat
 from ccl_service.chat.api import CHAT, ROUTES
@@ -19,7 +20,7 @@ from ccl_service.leads.api import LEADS
 from ccl_service.mail.service import suppress_person
 from ccl_service.platform.http import CLOCK, DB, KEYS, SETTINGS
 from ccl_service.platform.lifecycle import Feature, Worker
-from ccl_service.platform.monitoring import ROLE
+from ccl_service.platform.monitoring import CHECKS, ROLE
 from ccl_service.platform.phase import Role
 
 
@@ -27,6 +28,7 @@ from ccl_service.platform.phase import Role
 async def open_chat(app: web.Application) -> AsyncIterator[Sequence[Worker]]:
     """Needs the leads feature opened before. Without OPENAI_API_KEY Cathy is the rule-based stand-in."""
     async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(agent_checks(app[CHECKS], app[SETTINGS]))
         agent = RealtimeChat(await _open_model(app, stack))
         loop = turn_loop(app[DB], agent, app[LEADS], now=app[CLOCK], new_id=uuid4)
         app[CHAT] = Chat(app[DB], app[KEYS], suppress_person, app[CLOCK], uuid4, loop.wake)

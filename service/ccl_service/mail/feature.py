@@ -11,12 +11,14 @@ from aiohttp import web
 
 from ccl_service.leads.api import FIRST_CONTACT
 from ccl_service.mail.api import ROUTES
+from ccl_service.mail.checks import mail_checks
 from ccl_service.mail.jobs import Policy, send_loop
 from ccl_service.mail.provider import Mailgun
 from ccl_service.mail.service import FirstContacts
 from ccl_service.platform.config import Settings
 from ccl_service.platform.http import DB, KEYS, SETTINGS
 from ccl_service.platform.lifecycle import Feature, Worker
+from ccl_service.platform.monitoring import CHECKS
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -45,7 +47,7 @@ def _provider(settings: Settings, session: aiohttp.ClientSession) -> Mailgun | N
 async def open_mail(app: web.Application) -> AsyncIterator[Sequence[Worker]]:
     """The start of first contacts, and the loop that sends."""
     settings = app[SETTINGS]
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession() as session, mail_checks(app[CHECKS], settings):
         loop = send_loop(
             app[DB],
             _provider(settings, session),

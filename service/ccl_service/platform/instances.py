@@ -26,6 +26,10 @@ LIVE_WEB_SQL: Final = """
 -- instances_live_web: how many web processes of revision $1 were seen within $2
 SELECT count(*) FROM instances WHERE revision = $1 AND role IN ('web', 'all') AND seen_at > now() - $2::interval"""
 
+LIVE_SQL: Final = """
+-- instances_live: how many processes of any revision and role were seen within $1
+SELECT count(*) FROM instances WHERE seen_at > now() - $1::interval"""
+
 log = structlog.get_logger("ccl.instances")
 
 
@@ -41,6 +45,11 @@ class Instance:
 async def live_web(db: Db, revision: str) -> int:
     """Web processes of ``revision`` seen within the last 30 s. Raises DatabaseUnavailable."""
     return int(await db.fetchval(LIVE_WEB_SQL, revision, ALIVE_FOR))
+
+
+async def live_instances(db: Db) -> int:
+    """Processes of this deployment seen within the last 30 s. Raises DatabaseUnavailable."""
+    return int(await db.fetchval(LIVE_SQL, ALIVE_FOR))
 
 
 class Heartbeat:

@@ -4,12 +4,15 @@ What each check looks at is ``platform.checks``; this module runs them, bounds t
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import structlog
 
 from ccl_contract.readiness import Check, CheckStatus, ReadinessReport, worst
+from ccl_service.platform.checks.remembered import Remembered
+from ccl_service.platform.checks.verdict import Verdict
 from ccl_service.platform.db import Db
 from ccl_service.platform.keys import KeyRing
 from ccl_service.platform.problems import CclError
@@ -23,21 +26,59 @@ log = structlog.get_logger("ccl.readiness")
 
 
 class CheckRegistry:
-    """The checks by id, in the order in which they were registered, which is the order of the report."""
+    """The checks by id, in the order in which they were registered, which is the order of the report.
 
-    def __init__(self) -> None:
+    ``register``, ``judge``, ``ask`` and ``remember`` raise ValueError for an id that is taken or unusable as a
+    condition reason.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock`` in seconds, monotonic."""
         self._checks: dict[str, CheckFn] = {}
+        self._remembered: list[Remembered] = []
+        self._clock = clock
 
     def register(self, check_id: str, check: CheckFn) -> None:
-        """Add a check. Raises ValueError for an id that is taken or unusable as a condition reason."""
+        """Add a check that makes its own document."""
         if check_id in self._checks:
             raise ValueError(f"check {check_id} is registered twice")
         Check(id=check_id, status=CheckStatus.PASS)
         self._checks[check_id] = check
 
+    def ask(self, check_id: str, ask: Callable[[], Awaitable[Verdict]]) -> None:
+        """Add a check that is asked anew each time."""
+
+        async def check() -> Check:
+            return _document(check_id, await ask())
+
+        self.register(check_id, check)
+
+    def judge(self, check_id: str, judge: Callable[[], Verdict]) -> None:
+        """Add a check that waits for nothing."""
+
+        async def verdict() -> Verdict:
+            return judge()
+
+        self.ask(check_id, verdict)
+
+    def remember(self, check_id: str, ask: Callable[[], Awaitable[Verdict]]) -> None:
+        """Add a check that asks outside; see ``Remembered``."""
+        remembered = Remembered(ask, clock=self._clock)
+        self.ask(check_id, remembered.verdict)
+        self._remembered.append(remembered)
+
+    async def close(self) -> None:
+        """Give up whatever is being asked outside."""
+        for remembered in self._remembered:
+            await remembered.close()
+
     async def run(self) -> tuple[Check, ...]:
         """Every check's verdict; the time of the slowest, at most ``CHECK_SECONDS``."""
         return tuple(await asyncio.gather(*(_bounded(name, fn) for name, fn in self._checks.items())))
+
+
+def _document(check_id: str, verdict: Verdict) -> Check:
+    return Check(id=check_id, **verdict._asdict())
 
 
 async def _bounded(check_id: str, check: CheckFn) -> Check:
