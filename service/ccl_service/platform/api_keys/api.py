@@ -9,6 +9,7 @@ from aiohttp.typedefs import Handler
 
 from ccl_service.platform.api_keys.model import KeyDraft, KeyMade, KeyPage, KeyQuery, KeyView, Rotation
 from ccl_service.platform.api_keys.service import ApiKeys, KeyNotUsable
+from ccl_service.platform.audit.api import caller_of
 from ccl_service.platform.body import json_reply, parse_json, parse_query, path_uuid
 from ccl_service.platform.cursor import bad_cursor, moment, pack, unpack
 from ccl_service.platform.limits import LimitClass
@@ -21,7 +22,7 @@ NO_STORE: Final = {"Cache-Control": "no-store"}
 
 async def post_key(request: web.Request) -> web.Response:
     """POST /api/keys: 201 with the secret. Problems: 401, 403, 422 body."""
-    made = await request.app[API_KEYS].create(await parse_json(request, KeyDraft))
+    made = await request.app[API_KEYS].create(await parse_json(request, KeyDraft), caller_of(request))
     return json_reply(made, status=201, headers=NO_STORE | {"Location": f"/api/keys/{made.key.id}"})
 
 
@@ -42,13 +43,13 @@ async def get_key(request: web.Request) -> web.Response:
 async def post_rotation(request: web.Request) -> web.Response:
     """POST /api/keys/{id}/rotate: 201 with the new secret. Problems: 401, 403, 404, 409 not usable, 422 body."""
     overlap = timedelta(seconds=(await parse_json(request, Rotation)).overlap_seconds)
-    made = await request.app[API_KEYS].rotate(path_uuid(request), overlap=overlap)
+    made = await request.app[API_KEYS].rotate(path_uuid(request), caller_of(request), overlap=overlap)
     return json_reply(made, status=201, headers=NO_STORE)
 
 
 async def delete_key(request: web.Request) -> web.Response:
     """DELETE /api/keys/{id}: 204 revoked, also the second time. Problems: 401, 403, 404."""
-    await request.app[API_KEYS].revoke(path_uuid(request))
+    await request.app[API_KEYS].revoke(path_uuid(request), caller_of(request))
     return web.Response(status=204)
 
 

@@ -10,14 +10,15 @@ from aiohttp import web
 
 from ccl_service.platform.api_keys.api import API_KEYS, ROUTES
 from ccl_service.platform.api_keys.service import ApiKeys
+from ccl_service.platform.audit.api import AUDIT
 from ccl_service.platform.http import CLOCK, DB, DIRECTORY
 from ccl_service.platform.lifecycle import Feature, Worker
 
 
 @contextlib.asynccontextmanager
 async def open_api_keys(app: web.Application) -> AsyncIterator[Sequence[Worker]]:
-    """The use cases. The directory that requests are judged by is the platform's own."""
-    app[API_KEYS] = ApiKeys(app[DB], app[DIRECTORY], now=app[CLOCK], new_id=uuid4, random=token_bytes)
+    """Needs the audit feature opened before. The directory that requests are judged by is the platform's own."""
+    app[API_KEYS] = ApiKeys(app[DB], app[DIRECTORY], app[AUDIT], now=app[CLOCK], new_id=uuid4, random=token_bytes)
     yield ()
 
 

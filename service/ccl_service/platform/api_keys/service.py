@@ -17,6 +17,8 @@ from ccl_service.platform.api_keys.model import (
     new_secret,
     state_of,
 )
+from ccl_service.platform.audit.model import Caller
+from ccl_service.platform.audit.service import Audit
 from ccl_service.platform.db import Db
 from ccl_service.platform.problems import Conflict, FieldError, NotFound, ValidationFailed
 
@@ -37,6 +39,7 @@ class ApiKeys:
         self,
         db: Db,
         directory: Directory,
+        audit: Audit,
         *,
         now: Callable[[], datetime],
         new_id: Callable[[], UUID],
@@ -44,11 +47,12 @@ class ApiKeys:
     ) -> None:
         self._db = db
         self._directory = directory
+        self._audit = audit
         self._now = now
         self._new_id = new_id
         self._random = random
 
-    async def create(self, draft: KeyDraft) -> KeyMade:
+    async def create(self, draft: KeyDraft, caller: Caller) -> KeyMade:
         """A new key and its secret. Raises ValidationFailed for one that would never be valid."""
         if draft.expires_at is not None and draft.expires_at <= self._now():
             raise ValidationFailed([FieldError(("expires_at",), "past", "lies in the past")])
@@ -57,6 +61,8 @@ class ApiKeys:
         async with self._db.transaction() as tx:
             await tx.execute(sql.NEW, key_id, draft.name, scopes, draft.requests_per_minute, draft.expires_at)
             await tx.execute(sql.ADD, key_id, secret.prefix, secret.digest)
+            changes = draft.model_dump(mode="json") | {"scopes": scopes, "prefix": secret.prefix}
+            await self._audit.record(tx, caller, "key:created", "key", key_id, changes=changes)
             return await self._made(tx, key_id, secret)
 
     async def page(self, *, after: tuple[datetime, UUID] | None, limit: int) -> list[KeyView]:
@@ -68,7 +74,7 @@ class ApiKeys:
         """Raises NotFound."""
         return await self._get(self._db, key_id)
 
-    async def rotate(self, key_id: UUID, *, overlap: timedelta) -> KeyMade:
+    async def rotate(self, key_id: UUID, caller: Caller, *, overlap: timedelta) -> KeyMade:
         """A new secret; the ones so far stay valid for ``overlap`` at most. Raises NotFound, KeyNotUsable."""
         secret = new_secret(self._random)
         async with self._db.transaction() as tx:
@@ -77,14 +83,20 @@ class ApiKeys:
                 raise KeyNotUsable
             await tx.execute(sql.END_SECRETS, key_id, overlap)
             await tx.execute(sql.ADD, key_id, secret.prefix, secret.digest)
+            changes = {"overlap_seconds": overlap.total_seconds(), "prefix": secret.prefix}
+            await self._audit.record(tx, caller, "key:rotated", "key", key_id, changes=changes)
             made = await self._made(tx, key_id, secret)
         self._directory.forget()
         return made
 
-    async def revoke(self, key_id: UUID) -> None:
+    async def revoke(self, key_id: UUID, caller: Caller) -> None:
         """The key opens nothing any more: here at once, elsewhere within seconds. Raises NotFound."""
-        if await self._db.execute(sql.REVOKE, key_id) == 0:
-            raise NotFound("no key with this id")
+        async with self._db.transaction() as tx:
+            if await tx.execute(sql.REVOKE, key_id):
+                changes = {"revoked_at": self._now().isoformat()}
+                await self._audit.record(tx, caller, "key:revoked", "key", key_id, changes=changes)
+            else:
+                await self._get(tx, key_id)  # revoked before: nothing changes, and nothing is to be told
         self._directory.forget()
 
     async def _made(self, tx: Db, key_id: UUID, secret: Secret) -> KeyMade:

@@ -36,8 +36,8 @@ UPDATE api_key_secrets SET valid_until = LEAST(valid_until, now() + $2::interval
  WHERE key_id = $1 AND prefix NOT IN (SELECT prefix FROM gone)"""
 
 REVOKE: Final = """
--- key_revoke: for ever; a repetition keeps the first time
-UPDATE api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1"""
+-- key_revoke: for ever; a repetition changes nothing
+UPDATE api_keys SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL"""
 
 _COLUMNS: Final = """
 SELECT key.id, key.name, key.scopes, key.per_minute, key.created_at, key.expires_at, key.revoked_at, key.last_used_at,

@@ -224,3 +224,14 @@ async def test_without_the_database_no_key_is_guessed_at_and_open_routes_stay_op
     assert await status(client, bearer(made), "/api/monitoring/metrics/prometheus") == 503
     assert await status(client, bearer(made), "/api/monitoring/production-readiness") == 200
     assert await status(client, root, "/api/monitoring/metrics/prometheus") == 200
+
+
+async def test_every_change_of_a_key_leaves_a_row_in_the_audit_trail_and_a_repetition_none(
+    client: Client, root: Headers, db: PoolDb
+) -> None:
+    path = f"/api/keys/{(await make(client, root))['key']['id']}"
+    await client.post(f"{path}/rotate", json={}, headers=root)
+    for _ in range(2):
+        await client.delete(path, headers=root)
+    rows = await db.fetch("SELECT action FROM audit_log ORDER BY id")
+    assert [row["action"] for row in rows] == ["key:created", "key:rotated", "key:revoked"]
