@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
+from ccl_operator import names
+from ccl_operator.environment import PORT
 from ccl_operator.runtime import rbac
 from tests.charts.conftest import CHARTS, HelmRefused, Render
 
@@ -45,7 +47,7 @@ def test_the_rendered_roles_are_those_of_ccl_operator_rbac(render: Render, names
     found = [each for each in rendered if each["apiVersion"].startswith("rbac.")]
     for each in found:
         del each["metadata"]["labels"]
-    key = lambda each: (each["kind"], each["metadata"].get("namespace", ""))  # noqa: E731
+    key = lambda each: (each["kind"], each["metadata"]["name"], each["metadata"].get("namespace", ""))  # noqa: E731
     assert sorted(found, key=key) == sorted(wanted, key=key)
 
 
@@ -87,11 +89,78 @@ def test_the_operators_pod_follows_the_restricted_profile(render: Render) -> Non
     }
 
 
-def test_two_operators_never_run_side_by_side(render: Render) -> None:
-    (deployment,) = of_kind(render(), "Deployment")
-    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
-    with pytest.raises(HelmRefused, match="replicas"):
-        render(replicas=2)
+def test_by_default_two_replicas_are_spread_and_one_may_be_away(render: Render) -> None:
+    objects = render()
+    (deployment,) = of_kind(objects, "Deployment")
+    assert deployment["spec"]["replicas"] == 2
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    for spread in deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]:
+        assert spread["labelSelector"]["matchLabels"].items() <= labels.items()
+        assert spread["whenUnsatisfiable"] == "ScheduleAnyway", "one node is enough"
+    (budget,) = of_kind(objects, "PodDisruptionBudget")
+    assert budget["spec"]["maxUnavailable"] == 1
+    assert budget["spec"]["selector"]["matchLabels"].items() <= labels.items()
+
+
+def test_an_upgrade_never_leaves_less_than_the_wanted_replicas(render: Render) -> None:
+    (deployment,) = of_kind(render(replicas=1), "Deployment")
+    assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+
+
+def test_one_replica_gets_no_budget(render: Render) -> None:
+    assert of_kind(render(replicas=1), "PodDisruptionBudget") == []
+    assert of_kind(render(podDisruptionBudget=False), "PodDisruptionBudget") == []
+
+
+def test_all_replicas_know_the_lease_that_their_role_allows(render: Render) -> None:
+    objects = render()
+    lease = environment(objects)["CCL_LEASE"]
+    (role,) = of_kind(objects, "Role")
+    assert role["rules"] == rbac.lease_rules(lease)
+    assert role["metadata"]["namespace"] == "ccl-system"
+
+
+def test_the_network_policy_is_asked_for(render: Render) -> None:
+    assert of_kind(render(), "NetworkPolicy") == []
+
+
+def test_a_network_policy_opens_metrics_to_whom_it_says_and_leaves_egress_open(render: Render) -> None:
+    monitoring = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    (policy,) = of_kind(render(networkPolicy={"enabled": True, "metricsFrom": [monitoring]}), "NetworkPolicy")
+    assert policy["spec"]["policyTypes"] == ["Ingress"]
+    assert policy["spec"]["ingress"] == [{"ports": [{"port": "http", "protocol": "TCP"}], "from": [monitoring]}]
+
+
+def test_with_the_api_servers_address_egress_is_narrowed_to_it_service_pods_and_dns(render: Render) -> None:
+    values = {"enabled": True, "apiServerCIDRs": ["10.0.0.1/32"], "apiServerPorts": [6443]}
+    (policy,) = of_kind(render(networkPolicy=values), "NetworkPolicy")
+    server, pods, dns = policy["spec"]["egress"]
+    assert server == {
+        "to": [{"ipBlock": {"cidr": "10.0.0.1/32"}}],
+        "ports": [{"port": 6443, "protocol": "TCP"}],
+    }
+    assert pods["ports"] == [{"port": PORT, "protocol": "TCP"}]
+    assert pods["to"][0]["podSelector"]["matchLabels"].items() <= names.labels("any", names.WEB).items()
+    assert {each["port"] for each in dns["ports"]} == {53}
+
+
+@pytest.mark.parametrize("value", ["topologySpreadConstraints", "tolerations"])
+def test_lists_for_the_scheduler_reach_the_pod(render: Render, value: str) -> None:
+    wanted = [{"topologyKey": "x", "key": "x"}]
+    (deployment,) = of_kind(render(**{value: wanted}), "Deployment")
+    assert deployment["spec"]["template"]["spec"][value] == wanted
+
+
+def test_placement_and_priority_reach_the_pod(render: Render) -> None:
+    values = {
+        "nodeSelector": {"disk": "ssd"},
+        "priorityClassName": "system-cluster-critical",
+        "affinity": {"nodeAffinity": {}},
+    }
+    (deployment,) = of_kind(render(**values, podAnnotations={"a": "b"}), "Deployment")
+    template = deployment["spec"]["template"]
+    assert values.items() <= template["spec"].items()
+    assert template["metadata"]["annotations"] == {"a": "b"}
 
 
 @pytest.mark.parametrize(
@@ -102,6 +171,8 @@ def test_two_operators_never_run_side_by_side(render: Render) -> None:
         ({"images": {"postgres": {"latest": "x"}}}, "latest"),
         ({"logLevel": "verbose"}, "logLevel"),
         ({"watchNamespaces": ["Not_A_Name"]}, "watchNamespaces"),
+        ({"replicas": 9}, "replicas"),
+        ({"networkPolicy": {"apiServerCIDRs": ["anywhere"]}}, "apiServerCIDRs"),
     ],
 )
 def test_a_typo_in_the_values_is_refused_by_name(render: Render, values: dict[str, Any], named: str) -> None:

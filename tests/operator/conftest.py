@@ -26,6 +26,8 @@ ROLES = {
     for kind in ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
 }
 
+OPERATOR_NAMESPACE = "ccl-system"
+
 #: Enough for a first promotion: two web pods, everything embedded, backups.
 SPEC: Json = {
     "image": "registry.example/ccl-service:1",
@@ -92,10 +94,10 @@ class Place:
         process.wait_ready()
         return process
 
-    def launch_operator(self, kubeconfig: Path | None = None) -> OperatorProcess:
-        """A new operator process, not waited for."""
+    def launch_operator(self, kubeconfig: Path | None = None, name: str = "operator", *options: str) -> OperatorProcess:
+        """A new operator process, not waited for; ``name`` is its pod's."""
         kubeconfig = kubeconfig or self.server.kubeconfig_for(OPERATOR.name)
-        process = OperatorProcess(kubeconfig, self.namespace, self.folder / "operator.log")
+        process = OperatorProcess(kubeconfig, self.namespace, self.folder / f"{name}.log", name, *options)
         self.processes.append(process)
         return process
 
@@ -153,13 +155,20 @@ class Place:
             for item in self.written_children()
         ]
 
-    def writes(self) -> list[str]:
-        """The operator's writes in this namespace, as ``patch services/ccl``."""
+    def writes(self, by: str = "") -> list[str]:
+        """The operator's writes in this namespace, as ``patch services/ccl``; ``by``: of this pod alone."""
         return [
             f"{event['verb']} {event['objectRef']['resource']}/{event['objectRef'].get('name', '')}"
             for event in self.server.writes(OPERATOR.name)
-            if event["objectRef"].get("namespace") == self.namespace and event["objectRef"]["resource"] != "events"
+            if event["objectRef"].get("namespace") == self.namespace
+            and event["objectRef"]["resource"] not in {"events", "leases"}
+            and event["userAgent"].startswith(f"ccl-operator/{by}")
         ]
+
+    def leader(self) -> str:
+        """The pod that holds the Lease; empty when none does."""
+        lease = self.api.find(rbac.LEASE, self.namespace, "ccl-operator") or {"spec": {}}
+        return str(lease["spec"].get("holderIdentity", "")).partition("_")[0]
 
     def monitor_token(self, name: str = "ccl") -> str:
         """What the pods would be asked with."""
@@ -184,13 +193,16 @@ def place(server: ApiServer, api: KubernetesApi, tmp_path: Path, _numbers: Itera
         for process in found.processes:
             process.kill()
         found.hand.close()
-        for process in found.processes[-1:]:
+        for log in sorted(tmp_path.glob("*.log")):
             # Shown when the test fails.
-            print(process.log()[-20_000:])
+            print(f"{log.name}:\n{log.read_text()[-20_000:]}")
 
 
 def grant(api: KubernetesApi, namespace: str, rules: list[dict[str, Any]]) -> None:
     """Bind these rules, in this namespace, to the operator's ServiceAccount."""
-    for manifest in rbac.manifests([namespace], name="ccl-operator", service_account_namespace="ccl-system"):
-        wanted = manifest | ({"rules": rules} if manifest["kind"] == "Role" else {})
-        api.create(ROLES[manifest["kind"]], namespace, wanted)
+    for manifest in rbac.manifests([namespace], name="ccl-operator", service_account_namespace=OPERATOR_NAMESPACE):
+        if manifest["metadata"]["name"] == "ccl-operator":
+            api.create(ROLES[manifest["kind"]], namespace, manifest | ({"rules": rules} if "rules" in manifest else {}))
+        else:
+            # In a cluster the Lease is beside the operator; here every test has its own.
+            api.create(ROLES[manifest["kind"]], namespace, {**manifest, "metadata": {"name": "ccl-operator-lease"}})

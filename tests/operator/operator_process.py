@@ -44,11 +44,12 @@ def free_port() -> int:
 class OperatorProcess:
     """``ccl-operator run``."""
 
-    def __init__(self, kubeconfig: Path, namespace: str, log: Path) -> None:
+    def __init__(self, kubeconfig: Path, namespace: str, log: Path, name: str = "operator", *options: str) -> None:
+        self.name = name
         self._log, self._port = log, free_port()
         command = [sys.executable, "-m", "ccl_operator", "run", "--namespace", namespace]
-        command += ["--health-port", str(self._port)]
-        environment = os.environ | IMAGES | {"KUBECONFIG": str(kubeconfig)}
+        command += ["--health-port", str(self._port), "--lease-namespace", namespace, *options]
+        environment = os.environ | IMAGES | {"KUBECONFIG": str(kubeconfig), "POD_NAME": name}
         environment["PYTHONPATH"] = os.pathsep.join(("operator", "service"))
         with log.open("ab") as output:
             self._process = subprocess.Popen(
@@ -84,6 +85,14 @@ class OperatorProcess:
             self._process.kill()
             self._process.wait()
             raise
+
+    def pause(self) -> None:
+        """Let it stand still, as a virtual machine that is moved."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._process.send_signal(signal.SIGCONT)
 
     def wait_ended(self) -> int:
         """The exit code of a process that ends by itself."""

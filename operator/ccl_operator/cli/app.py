@@ -33,10 +33,14 @@ def run(
     namespace: Namespaces = None,
     log_level: Annotated[Level, typer.Option(envvar="CCL_LOG_LEVEL")] = Level.INFO,
     health_port: Annotated[int, typer.Option(help="/livez, /readyz and /metrics.", min=1, max=65535)] = 8080,
+    lease_namespace: Annotated[
+        str, typer.Option(envvar="POD_NAMESPACE", help="Where the Lease is that one of several operators holds.")
+    ] = "ccl-system",
+    lease: Annotated[str, typer.Option(envvar="CCL_LEASE", help="Its name.")] = names.FIELD_MANAGER,
 ) -> None:
     """Run the operator with the pod's ServiceAccount, or with KUBECONFIG where pods can be reached."""
     logs.configure(log_level)
-    options = process.Options(namespaces=tuple(namespace or ()), health_port=health_port)
+    options = process.Options(tuple(namespace or ()), health_port, lease_namespace, lease)
     raise typer.Exit(asyncio.run(process.run(options, dict(os.environ))))
 
 

@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ccl_operator.runtime.client import Client
-from ccl_operator.runtime.rbac import PERMISSIONS, SELF_ACCESS_REVIEW, WATCHED, Permission
+from ccl_operator.runtime.rbac import (
+    LEASE,
+    LEASE_CREATED,
+    LEASE_KEPT,
+    PERMISSIONS,
+    SELF_ACCESS_REVIEW,
+    WATCHED,
+    Permission,
+)
 
 
 @dataclass(frozen=True)
@@ -21,7 +29,7 @@ class Missing:
     @property
     def vital(self) -> bool:
         """Whether the operator would be blind without it."""
-        return self.verb in WATCHED
+        return self.verb in WATCHED or self.plural == LEASE.plural
 
     def __str__(self) -> str:
         group = f'"{self.group}"' if self.group else "the core API group"
@@ -29,19 +37,23 @@ class Missing:
         return f"{self.verb} {self.plural} of {group} in {where}"
 
 
-async def missing(client: Client, namespaces: Sequence[str]) -> tuple[Missing, ...]:
+async def missing(
+    client: Client, namespaces: Sequence[str], *, lease_namespace: str, lease: str
+) -> tuple[Missing, ...]:
     """Every permission that is not there, in the order of the table. Raises TryLater."""
     scopes: Sequence[str | None] = namespaces or (None,)
-    questions = [(one, verb, scope) for scope in scopes for one in PERMISSIONS for verb in one.verbs]
+    questions = [(one, verb, scope, "") for scope in scopes for one in PERMISSIONS for verb in one.verbs]
+    questions += [(LEASE_CREATED, verb, lease_namespace, "") for verb in LEASE_CREATED.verbs]
+    questions += [(LEASE_KEPT, verb, lease_namespace, lease) for verb in LEASE_KEPT.verbs]
     answers = await asyncio.gather(*(_allowed(client, *question) for question in questions))
     return tuple(
         Missing(verb, one.plural, one.resource.group, scope)
-        for (one, verb, scope), allowed in zip(questions, answers, strict=True)
+        for (one, verb, scope, _), allowed in zip(questions, answers, strict=True)
         if not allowed
     )
 
 
-async def _allowed(client: Client, permission: Permission, verb: str, namespace: str | None) -> bool:
+async def _allowed(client: Client, permission: Permission, verb: str, namespace: str | None, name: str) -> bool:
     attributes = {
         "group": permission.resource.group,
         "resource": permission.resource.plural,
@@ -49,6 +61,8 @@ async def _allowed(client: Client, permission: Permission, verb: str, namespace:
     }
     if permission.subresource:
         attributes["subresource"] = permission.subresource
+    if name:
+        attributes["name"] = name
     if namespace:
         attributes["namespace"] = namespace
     review = {

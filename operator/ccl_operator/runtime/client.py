@@ -5,6 +5,7 @@ Paths come from ``Resource``, never from discovery. No retries here: who calls k
 """
 
 import json
+import socket
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, cast
@@ -12,15 +13,23 @@ from urllib.parse import quote, urlencode
 
 import aiohttp
 from kubernetes.aio.client.api_client import ApiClient
+from kubernetes.aio.client.rest import RESTClientObject
 
 from ccl_operator import names
 from ccl_operator.actions import Manifest, Resource
-from ccl_operator.runtime.errors import Answer, Gone, NotFound, TryLater, Unreachable, from_answer
+from ccl_operator.runtime.errors import Answer, Gone, NotFound, NotLeading, TryLater, Unreachable, from_answer
 from ccl_operator.runtime.metrics import Metrics
 from ccl_operator.runtime.pace import TokenBucket
+from ccl_operator.runtime.permit import Permit, Unlimited
+from ccl_operator.runtime.rbac import LEASE, SELF_ACCESS_REVIEW
 
 #: The library's default is five minutes.
-REQUEST: Final = aiohttp.ClientTimeout(total=10.0, connect=5.0)
+REQUEST_TOTAL: Final = 10.0
+REQUEST: Final = aiohttp.ClientTimeout(total=REQUEST_TOTAL, connect=5.0)
+#: A renewal that waits longer is better tried again.
+LEASE_REQUEST: Final = aiohttp.ClientTimeout(total=3.0, connect=2.0)
+#: Together with the ten seconds of ``lease.WRITE_FOR`` less than the fifteen after which others write.
+UNDELIVERED_MS: Final = 4_000
 WATCH_SECONDS: Final = 240
 #: Bookmarks come about every minute; a stream that is silent for longer is taken for dead.
 WATCH: Final = aiohttp.ClientTimeout(total=WATCH_SECONDS + 30.0, sock_connect=5.0, sock_read=100.0)
@@ -28,7 +37,9 @@ PAGE: Final = 500
 QPS: Final = 50.0
 BURST: Final = 100.0
 
-METHODS: Final = {"create": "POST", "patch": "PATCH", "delete": "DELETE"}
+METHODS: Final = {"create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE"}
+#: Written by who does not lead (yet).
+UNGUARDED: Final = frozenset({LEASE, SELF_ACCESS_REVIEW})
 
 Json = dict[str, Any]
 
@@ -64,7 +75,7 @@ def path(resource: Resource, namespace: str | None, name: str | None = None, sub
 class Request:
     """One HTTP request; ``verb`` is the permission's verb, not the method."""
 
-    verb: Literal["get", "list", "watch", "create", "patch", "delete"]
+    verb: Literal["get", "list", "watch", "create", "update", "patch", "delete"]
     resource: Resource
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
@@ -80,15 +91,43 @@ class Request:
         return f"{self.verb} {self.path}"
 
 
-class Client:
-    """Use as an async context manager. ``clock`` is monotonic, in seconds."""
+class _Rest(RESTClientObject):  # type: ignore[misc]  # the library is untyped
+    """The library's HTTP layer on sockets of our own."""
 
-    def __init__(self, configuration: Any, metrics: Metrics, clock: Callable[[], float]) -> None:
+    def _create_connector(self) -> aiohttp.TCPConnector:
+        return aiohttp.TCPConnector(limit=self.maxsize, ssl=self.ssl_context, socket_factory=_socket)
+
+
+def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
+    family, kind, protocol, *_ = address
+    found = socket.socket(family, kind, protocol)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        # Else the kernel would go on trying to deliver a write long after we gave it up, the process's end included.
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNDELIVERED_MS)
+    return found
+
+
+class Client:
+    """Use as an async context manager. ``clock`` is monotonic, in seconds.
+
+    Every write needs the ``permit`` and is given up when that ends. ``identity`` tells replicas apart in audit logs.
+    """
+
+    def __init__(
+        self,
+        configuration: Any,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        *,
+        permit: Permit | None = None,
+        identity: str = "",
+    ) -> None:
         # One connection per watch stays open: a limit could let them starve the requests.
         configuration.connection_pool_maxsize = 0
         self._api = ApiClient(configuration)
-        self._api.user_agent = names.FIELD_MANAGER
-        self._metrics = metrics
+        self._api.rest_client = _Rest(configuration)
+        self._api.user_agent = f"{names.FIELD_MANAGER}/{identity}" if identity else names.FIELD_MANAGER
+        self._metrics, self._permit = metrics, permit or Unlimited()
         self._bucket = TokenBucket(QPS, BURST, clock)
 
     async def __aenter__(self) -> "Client":
@@ -153,6 +192,12 @@ class Client:
         """POST a new object. Raises Refused, Forbidden, TryLater."""
         return await self._call(Request("create", resource, path(resource, namespace), body=manifest))
 
+    async def replace(self, resource: Resource, manifest: Manifest) -> Json:
+        """PUT over the object of the same name and resourceVersion. Raises Conflict, NotFound, Refused, TryLater."""
+        metadata = manifest["metadata"]
+        where = path(resource, metadata["namespace"], metadata["name"])
+        return await self._call(Request("update", resource, where, body=manifest))
+
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str, resource_version: str) -> Json:
         """Delete exactly that object, its dependents in the background.
 
@@ -181,12 +226,22 @@ class Client:
         return resource.plural in {one["name"] for one in found["resources"]}
 
     async def _call(self, request: Request) -> Json:
-        await self._bucket.take()
-        answer = await self._send(request, REQUEST)
+        if request.resource != LEASE:
+            await self._bucket.take()
+        answer = await self._send(request, self._patience(request))
         try:
             return cast(Json, json.loads(await answer.read()))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise _unreachable(request, error) from error
+
+    def _patience(self, request: Request) -> aiohttp.ClientTimeout:
+        """How long the request may take. Raises NotLeading for a write that must not begin."""
+        if request.resource in UNGUARDED or request.method == "GET":
+            return LEASE_REQUEST if request.resource == LEASE else REQUEST
+        remaining = self._permit.remaining()
+        if remaining <= 0:
+            raise NotLeading(str(request), "this process does not hold the lease")
+        return REQUEST if remaining >= REQUEST_TOTAL else aiohttp.ClientTimeout(total=remaining)
 
     async def _send(self, request: Request, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
         """The answer with its body unread. Raises what ``from_answer`` makes of anything but 2xx, and Unreachable."""

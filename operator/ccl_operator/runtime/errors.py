@@ -42,6 +42,10 @@ class Unreachable(TryLater):
     """No answer: connection refused or broken, time-out, TLS."""
 
 
+class NotLeading(TryLater):
+    """A write without the lease; it was not sent."""
+
+
 class Conflict(TryLater):
     """409: a precondition failed, or somebody else wrote at the same time."""
 

@@ -1,25 +1,58 @@
 """/livez, /readyz and /metrics of the operator itself (kubernetes.io, "Kubernetes API health endpoints", naming)."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, Protocol
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from ccl_operator.actions import Resource
 from ccl_operator.runtime.metrics import Metrics
-from ccl_operator.runtime.reflector import Reflector
 
-#: A kind that was silent for so long, in seconds, is not watched any more, whatever the code believes. An API server
-#: that is away for less must not cost a restart.
-DEAF_AFTER: Final = 900.0
+#: Seconds between two looks of the process at itself.
+LOOK_EVERY: Final = 10.0
+
+
+class Ear(Protocol):
+    """Something that listens to one kind, in one namespace (None: all)."""
+
+    @property
+    def resource(self) -> Resource:
+        """The kind."""
+
+    @property
+    def namespace(self) -> str | None:
+        """Where."""
+
+    @property
+    def deaf_after(self) -> float:
+        """Seconds of silence that mean nothing any more is heard."""
+
+    def age(self) -> float:
+        """Seconds since the API server last said anything."""
+
+
+class Deaf(Exception):
+    """Changes of some kind are not heard any more."""
 
 
 class Health:
     """``is_ready`` says whether the first listings are in."""
 
-    def __init__(self, metrics: Metrics, reflectors: Sequence[Reflector], is_ready: Callable[[], bool]) -> None:
-        self._metrics, self._reflectors, self._is_ready = metrics, reflectors, is_ready
+    def __init__(self, metrics: Metrics, ears: Sequence[Ear], is_ready: Callable[[], bool]) -> None:
+        self._metrics, self._ears, self._is_ready = metrics, ears, is_ready
+
+    async def watch(self) -> None:
+        """Return never; raises Deaf."""
+        while True:
+            if deaf := self._deaf():
+                raise Deaf(f"nothing heard any more about {', '.join(deaf)}")
+            await asyncio.sleep(LOOK_EVERY)
+
+    def _deaf(self) -> list[str]:
+        return sorted(one.resource.plural for one in self._ears if one.age() > one.deaf_after)
 
     @asynccontextmanager
     async def serving(self, port: int) -> AsyncIterator[None]:
@@ -38,9 +71,8 @@ class Health:
 
     async def _livez(self, _: web.Request) -> web.Response:
         """200, or 503 with the kinds that are not heard of any more."""
-        deaf = sorted(one.resource.plural for one in self._reflectors if one.age() > DEAF_AFTER)
-        if deaf:
-            return web.Response(status=503, text=f"nothing heard for {DEAF_AFTER:.0f} s about {', '.join(deaf)}\n")
+        if deaf := self._deaf():
+            return web.Response(status=503, text=f"nothing heard any more about {', '.join(deaf)}\n")
         return web.Response(text="ok\n")
 
     async def _readyz(self, _: web.Request) -> web.Response:
@@ -49,7 +81,7 @@ class Health:
 
     async def _metrics_page(self, _: web.Request) -> web.Response:
         """The metrics in Prometheus' text format."""
-        for one in self._reflectors:
+        for one in self._ears:
             self._metrics.watch_age_seconds.labels(one.resource.plural, one.namespace or "").set(one.age())
         page = generate_latest(self._metrics.registry)
         return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -22,6 +22,9 @@ class Metrics:
         self.queue_depth = Gauge(
             "ccl_operator_queue_depth", "CclDeployments waiting for a worker.", registry=self.registry
         )
+        self.leader = Gauge(
+            "ccl_operator_leader", "1 while this process holds the Lease and may write.", registry=self.registry
+        )
         self.api_requests = Counter(
             "ccl_operator_api_requests",
             "Requests to the API server; code 0: no answer.",

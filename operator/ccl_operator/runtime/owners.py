@@ -22,6 +22,8 @@ from ccl_operator.runtime.references import References
 from ccl_operator.runtime.store import place
 
 RELIST_EVERY: Final = 600.0
+#: Seconds of silence: two listings in a row have failed.
+DEAF_AFTER: Final = 2 * RELIST_EVERY + 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -53,11 +55,27 @@ def needs_attention(owner: Manifest) -> bool:
 class Owners:
     """Keeps the cache of CclDeployments and wakes the queue."""
 
+    resource: Final = names.OWNER
+    namespace: Final = None
+    deaf_after: Final = DEAF_AFTER
+
     def __init__(
-        self, client: Client, cache: Cache, queue: WorkQueue, references: References, namespaces: Sequence[str]
+        self,
+        client: Client,
+        cache: Cache,
+        queue: WorkQueue,
+        references: References,
+        namespaces: Sequence[str],
+        *,
+        clock: Callable[[], float],
     ) -> None:
         self._client, self._cache, self._queue, self._references = client, cache, queue, references
         self._scopes: Sequence[str | None] = namespaces or (None,)
+        self._clock, self._heard_at = clock, clock()
+
+    def age(self) -> float:
+        """Seconds since the last listing or event. kopf hides bookmarks: up to ten minutes mean nothing."""
+        return self._clock() - self._heard_at
 
     async def relist(self) -> None:
         """Replace the cache by what is there. Raises Forbidden, TryLater."""
@@ -65,6 +83,7 @@ class Owners:
             listing = await self._client.list(names.OWNER, namespace)
             for key in self._cache.replace_owners(listing.items, int(listing.resource_version), namespace):
                 self._wake(key)
+        self._heard_at = self._clock()
         self._references.forget_unused()
 
     async def relist_for_ever(self) -> None:
@@ -78,6 +97,7 @@ class Owners:
 
     def heard(self, event_type: str | None, manifest: dict[str, Any]) -> None:
         """Take in an event of kopf's; type None is an object of its own listing."""
+        self._heard_at = self._clock()
         key = Key(*place(manifest))
         if event_type == "DELETED":
             self._cache.remove_owner(manifest)
@@ -109,8 +129,10 @@ async def watch(
     owners: Owners,
     configuration: Any,
     namespaces: Sequence[str],
+    *,
     stop: asyncio.Event,
     on_spawned: Callable[[], None],
+    identity: str,
 ) -> None:
     """Run kopf until ``stop`` is set, or until kopf gives up (at a 403, say).
 
@@ -119,11 +141,11 @@ async def watch(
     """
     existing = asyncio.all_tasks()
     # kopf would name itself after the user, and fail where a bare uid has no name.
-    identity: Any = names.FIELD_MANAGER
+    name: Any = identity
     tasks = await kopf.spawn_tasks(
         registry=registry(owners, configuration),
         settings=settings(),
-        identity=identity,
+        identity=name,
         clusterwide=not namespaces,
         namespaces=namespaces,
         stop_flag=stop,

@@ -15,6 +15,7 @@ EVENT: Final = Resource("events.k8s.io", "v1", "events", "Event")
 SELF_ACCESS_REVIEW: Final = Resource(
     "authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview"
 )
+LEASE: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
 WATCHED: Final = ("list", "watch")
 #: A server-side apply that makes the object needs ``create`` as well as ``patch``.
@@ -51,36 +52,52 @@ PERMISSIONS: Final[tuple[Permission, ...]] = (
     Permission(EVENT, ("create",)),
 )
 
+#: On the operator's own Lease, in its own namespace; ``create`` cannot be narrowed to a name.
+LEASE_CREATED: Final = Permission(LEASE, ("create",))
+LEASE_KEPT: Final = Permission(LEASE, ("get", "update"))
+
 
 def rules() -> list[dict[str, Any]]:
     """The rules of a Role or ClusterRole, one per resource."""
+    return [_rule(one) for one in PERMISSIONS]
+
+
+def lease_rules(name: str) -> list[dict[str, Any]]:
+    """The rules of the Role in the operator's own namespace, for the Lease ``name``."""
     return [
-        {"apiGroups": [one.resource.group], "resources": [one.plural], "verbs": sorted(one.verbs)}
-        for one in PERMISSIONS
+        _rule(LEASE_CREATED),
+        _rule(LEASE_KEPT) | {"resourceNames": [name]},
     ]
+
+
+def _rule(one: Permission) -> dict[str, Any]:
+    return {"apiGroups": [one.resource.group], "resources": [one.plural], "verbs": sorted(one.verbs)}
 
 
 def manifests(namespaces: Sequence[str], *, name: str, service_account_namespace: str) -> list[Manifest]:
-    """What binds the rules to the ServiceAccount ``name``: cluster-wide, or in ``namespaces`` when there are any."""
+    """What binds the rules to the ServiceAccount ``name``: cluster-wide, or in ``namespaces`` when there are any.
+
+    Beside it the Role for the Lease, which has the same name as the ServiceAccount.
+    """
     subject = {"kind": "ServiceAccount", "name": name, "namespace": service_account_namespace}
+    lease = {"name": f"{name}-lease", "namespace": service_account_namespace}
+    found = [*_pair("Role", lease, lease_rules(name), subject)]
     if not namespaces:
-        return _pair("ClusterRole", {"name": name}, name, subject)
-    return [
-        manifest
-        for namespace in namespaces
-        for manifest in _pair("Role", {"name": name, "namespace": namespace}, name, subject)
-    ]
+        return [*found, *_pair("ClusterRole", {"name": name}, rules(), subject)]
+    for namespace in namespaces:
+        found += _pair("Role", {"name": name, "namespace": namespace}, rules(), subject)
+    return found
 
 
-def _pair(kind: str, metadata: Manifest, name: str, subject: Manifest) -> list[Manifest]:
+def _pair(kind: str, metadata: Manifest, granted: list[dict[str, Any]], subject: Manifest) -> list[Manifest]:
     api = "rbac.authorization.k8s.io"
     return [
-        {"apiVersion": f"{api}/v1", "kind": kind, "metadata": metadata, "rules": rules()},
+        {"apiVersion": f"{api}/v1", "kind": kind, "metadata": metadata, "rules": granted},
         {
             "apiVersion": f"{api}/v1",
             "kind": f"{kind}Binding",
             "metadata": metadata,
-            "roleRef": {"apiGroup": api, "kind": kind, "name": name},
+            "roleRef": {"apiGroup": api, "kind": kind, "name": metadata["name"]},
             "subjects": [subject],
         },
     ]

@@ -21,6 +21,10 @@ RELIST_AFTER: Final = 3
 #: A stream that ends sooner than this did not help: wait before the next.
 MIN_STREAM: Final = 1.0
 
+#: A kind that was silent for so long, in seconds, is not watched any more, whatever the code believes: bookmarks come
+#: every minute.
+DEAF_AFTER: Final = 300.0
+
 log = structlog.get_logger(__name__)
 
 
@@ -52,6 +56,7 @@ class Reflector:
         random: Callable[[], float],
     ) -> None:
         self.resource, self.namespace = resource, namespace
+        self.deaf_after = DEAF_AFTER
         self.synced = asyncio.Event()
         self._client, self._selector, self._sink, self._clock = client, selector, sink, clock
         self._backoff = Backoff(first=0.5, longest=30.0, random=random)
@@ -110,6 +115,8 @@ class Reflector:
                 self._heard()
                 self._resource_version = event.object["metadata"]["resourceVersion"]
                 self._pass_on(event)
+        # A stream that the server ended in good order was alive.
+        self._heard()
 
     def _pass_on(self, event: WatchEvent) -> None:
         if event.type == "DELETED":

@@ -50,7 +50,6 @@ class Workers:
                 await self._pass(key)
             finally:
                 self._queue.done(key)
-                self._metrics.queue_depth.set(len(self._queue))
 
     async def _pass(self, key: Key) -> None:
         started = self._clock()
