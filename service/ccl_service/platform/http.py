@@ -23,6 +23,8 @@ from ccl_service.platform.middleware import REQUEST_ID, Gate
 from ccl_service.platform.phase import Phase
 from ccl_service.platform.route import ROUTE, Auth, Priority, Route, Scope
 from ccl_service.platform.telemetry import Metrics, access_log
+from ccl_service.platform.telemetry.requests import RequestObserver
+from ccl_service.platform.telemetry.tracing import Tracer
 
 __all__ = [
     "CLOCK",
@@ -73,6 +75,7 @@ class Platform:
     metrics: Metrics
     clock: Clock
     phase: Phase
+    tracer: Tracer | None = None
 
 
 def build_app(platform: Platform, routes: Iterable[Route]) -> web.Application:
@@ -85,9 +88,8 @@ def build_app(platform: Platform, routes: Iterable[Route]) -> web.Application:
     gate = Gate(
         settings=platform.settings,
         admission=Admission(platform.keys, platform.directory, platform.limiter, platform.clock),
-        metrics=platform.metrics,
+        observer=RequestObserver(platform.metrics, access_log(platform.settings.log_level), platform.tracer),
         phase=platform.phase,
-        access=access_log(platform.settings.log_level),
     )
     app = web.Application(middlewares=[gate.middleware], client_max_size=platform.settings.body_limit_bytes)
     app.on_response_prepare.append(gate.put_headers)

@@ -5,7 +5,6 @@ One function instead of a chain, because each link of a chain costs a coroutine 
 
 import json
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -34,7 +33,8 @@ from ccl_service.platform.problems import (
 )
 from ccl_service.platform.proxy import client_address, limit_subject, parse_address
 from ccl_service.platform.route import ROUTE, Route
-from ccl_service.platform.telemetry import CURRENT, AccessLog, Metrics, RequestContext, parse_traceparent
+from ccl_service.platform.telemetry.context import CURRENT
+from ccl_service.platform.telemetry.requests import RequestObserver
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 _EXTRA: Final = web.RequestKey("extra_headers", dict)
@@ -76,9 +76,8 @@ class Gate:
 
     settings: Settings
     admission: Admission
-    metrics: Metrics
+    observer: RequestObserver
     phase: Phase
-    access: AccessLog | None = None
     routes: dict[web.AbstractRoute, Route] = field(default_factory=dict)
 
     @property
@@ -103,13 +102,15 @@ class Gate:
 
     async def run(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer one request; never raises but for a cancelled connection."""
-        started = time.perf_counter()
         extra = self._begin(request)
-        context = RequestContext(request[REQUEST_ID], _trace_id(request))
-        token = CURRENT.set(context)
         match = request.match_info
         route = self.routes.get(match.route)
-        template = route.path if route else "(none)"
+        observed = self.observer.begin(
+            request.method if route else "(any)",
+            route.path if route else "(none)",
+            request_id=request[REQUEST_ID],
+            traceparent=request.headers.get("traceparent"),
+        )
         self.phase.entered()
         status = HUNG_UP
         try:
@@ -118,12 +119,7 @@ class Gate:
             return response
         finally:
             self.phase.left()
-            seconds = time.perf_counter() - started
-            method = request.method if route else "(any)"
-            self.metrics.answered(method, template, status, seconds)
-            if self.access:
-                self.access.write(context, method, template, status, seconds)
-            CURRENT.reset(token)
+            self.observer.end(observed, status)
 
     def _begin(self, request: web.Request) -> dict[str, str]:
         given = request.headers.get("X-Request-ID", "")
@@ -190,7 +186,7 @@ class Gate:
 
     def _problem(self, request: web.Request, error: CclError) -> web.Response:
         if isinstance(error, RateLimited):
-            self.metrics.count("ccl_http_limited", error.code)
+            self.observer.metrics.count("ccl_http_limited", error.code)
         if error.status == 500 and error.__cause__ is not None:
             log.error("request failed", action="http:request:failed", request_id=request[REQUEST_ID], exc_info=error)
         response = answer(error, instance=request.path, request_id=request[REQUEST_ID])
@@ -223,13 +219,6 @@ def _name_caller(caller: Principal) -> None:
     context = CURRENT.get()
     if context:
         context.principal, context.principal_id = caller.kind, caller.id
-
-
-def _trace_id(request: web.Request) -> str:
-    """The caller's trace, else one that begins here."""
-    header = request.headers.get("traceparent")
-    parent = parse_traceparent(header) if header else None
-    return parent.trace_id if parent else uuid4().hex
 
 
 def _translated(exc: web.HTTPException) -> CclError:

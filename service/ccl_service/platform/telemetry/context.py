@@ -7,7 +7,10 @@ else the request starts a trace of its own, with or without an exporter.
 import re
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from ccl_service.platform.telemetry.tracing import Span
 
 _TRACEPARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _NO_TRACE: Final = "0" * 32
@@ -31,6 +34,7 @@ class RequestContext:
     trace_id: str
     principal: str = "public"
     principal_id: str = ""
+    span: "Span | None" = None
 
 
 #: None outside of requests.
