@@ -26,6 +26,7 @@ IMAGES: Final = (
     "ccl-fakes",
     "postgres-17",
     "valkey-8",
+    "pgbouncer",
 )
 
 
@@ -74,6 +75,7 @@ def install_operator(cluster: Cluster, images: Mapping[str, str]) -> None:
         f"images.postgres.17={images['postgres-17']}",
         f"images.backup.17={images['ccl-backup-17']}",
         f"images.redis={images['valkey-8']}",
+        f"images.pgbouncer={images['pgbouncer']}",
     )
     try:
         helm(cluster, "ccl-operator", "ccl-operator", values)

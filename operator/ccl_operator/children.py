@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ccl_operator import facts as read
-from ccl_operator import inventory, names
+from ccl_operator import inventory, names, secrets
 from ccl_operator.actions import Apply, Delete, Manifest, Resource
 from ccl_operator.api.values import seconds
 from ccl_operator.inventory import Inventory
-from ccl_operator.manifests import backup, credentials, embedded, migrate, network, service_pods
+from ccl_operator.manifests import backup, credentials, embedded, migrate, network, pooler, service_pods
 from ccl_operator.revision import Revision, controller_revision, next_number
 from ccl_operator.rollout import Facts, State
 from ccl_operator.wanted import Wanted
@@ -63,6 +63,7 @@ def applies(wanted: Wanted, found: Inventory, state: State, facts: Facts) -> tup
     every = [
         *_credentials(wanted, found),
         *_embedded(wanted, found),
+        *_pooler(wanted, found),
         *_services(wanted, roles),
         *_revisions(wanted, found, roles),
         *_migration(wanted, state, roles),
@@ -95,6 +96,21 @@ def _embedded(wanted: Wanted, found: Inventory) -> Iterator[Apply]:
     if images.redis and _may_run(wanted, found, names.redis(target.instance)):
         yield Apply(names.SERVICE, embedded.service(target, names.REDIS))
         yield Apply(names.STATEFUL_SET, embedded.redis(target, images.redis))
+
+
+def _pooler(wanted: Wanted, found: Inventory) -> Iterator[Apply]:
+    target, asked, image = wanted.target, wanted.spec.database.pooled, wanted.images.pgbouncer
+    if asked is None or not image or not wanted.credentials.pooled:
+        return
+    if wanted.refusal is not None and found.get(names.DEPLOYMENT, names.pgbouncer(target.instance)) is None:
+        return
+    hash_key = wanted.credentials.keys[secrets.HASH_KEY]
+    yield Apply(names.SECRET, pooler.secret(target, asked, wanted.credentials.pooled, hash_key))
+    yield Apply(names.SERVICE, pooler.service(target))
+    yield Apply(names.DEPLOYMENT, pooler.deployment(target, asked, image))
+    budget = pooler.disruption_budget(target, asked)
+    if budget is not None:
+        yield Apply(names.DISRUPTION_BUDGET, budget)
 
 
 def _may_run(wanted: Wanted, found: Inventory, name: str) -> bool:
@@ -202,6 +218,11 @@ def _not_asked_for(wanted: Wanted, found: Inventory, state: State) -> list[tuple
     if settled and not state.rollout.retiring and wanted.images.redis is None:
         # Not earlier: until the switch the stable revision still counts in it.
         gone += [(names.STATEFUL_SET, names.redis(instance)), (names.SERVICE, names.redis(instance))]
+    if settled and not state.rollout.retiring and spec.database.pooled is None:
+        kinds = (names.DEPLOYMENT, names.SERVICE, names.DISRUPTION_BUDGET, names.SECRET)
+        gone += [(kind, names.pgbouncer(instance)) for kind in kinds]
+    if spec.database.pooled is not None and spec.database.pooled.replicas < 2:
+        gone.append((names.DISRUPTION_BUDGET, names.pgbouncer(instance)))
     present = [(resource, found.get(resource, name)) for resource, name in gone]
     return [(resource, manifest) for resource, manifest in present if manifest is not None]
 

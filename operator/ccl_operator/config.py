@@ -12,14 +12,17 @@ class Config:
     """``postgres_images`` and ``backup_images``: major version → full image reference."""
 
     redis_image: str = ""
+    pgbouncer_image: str = ""
     postgres_images: Mapping[int, str] = field(default_factory=dict)
     backup_images: Mapping[int, str] = field(default_factory=dict)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """From ``CCL_IMAGE_REDIS``, ``CCL_IMAGE_POSTGRES_<major>``, ``CCL_IMAGE_BACKUP_<major>``."""
+        """From ``CCL_IMAGE_REDIS``, ``CCL_IMAGE_PGBOUNCER``, ``CCL_IMAGE_POSTGRES_<major>``,
+        ``CCL_IMAGE_BACKUP_<major>``."""
         return cls(
             redis_image=environment.get("CCL_IMAGE_REDIS", ""),
+            pgbouncer_image=environment.get("CCL_IMAGE_PGBOUNCER", ""),
             postgres_images=_by_major(environment, "CCL_IMAGE_POSTGRES_"),
             backup_images=_by_major(environment, "CCL_IMAGE_BACKUP_"),
         )

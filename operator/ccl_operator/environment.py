@@ -24,6 +24,7 @@ KEY_FILES: Final[Mapping[str, str]] = {
 }
 EXTERNAL: Final = (
     "DATABASE_URL",
+    "DATABASE_DIRECT_URL",
     "REDIS_URL",
     *KEY_FILES,
     "MAILGUN_API_KEY",

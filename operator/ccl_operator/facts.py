@@ -74,7 +74,11 @@ def _waiting_for(found: Inventory, instance: str, spec: Spec) -> tuple[str, ...]
         wanted.append(names.postgres(instance))
     if spec.sessions.redis is not None and spec.sessions.redis.embedded is not None:
         wanted.append(names.redis(instance))
-    return tuple(name for name in wanted if inventory.ready_replicas(found.get(names.STATEFUL_SET, name)) < 1)
+    waiting = [name for name in wanted if inventory.ready_replicas(found.get(names.STATEFUL_SET, name)) < 1]
+    pooler = names.pgbouncer(instance)
+    if spec.database.pooled is not None and inventory.ready_replicas(found.get(names.DEPLOYMENT, pooler)) < 1:
+        waiting.append(pooler)
+    return tuple(waiting)
 
 
 def is_earlier_attempt(job: Manifest, promotion: Rollout) -> bool:

@@ -67,7 +67,8 @@ MIGRATE: Final = "migrate"
 POSTGRES: Final = "postgres"
 REDIS: Final = "redis"
 BACKUP: Final = "backup"
-COMPONENTS: Final = (WEB, JOBS, MIGRATE, POSTGRES, REDIS, BACKUP)
+PGBOUNCER: Final = "pgbouncer"
+COMPONENTS: Final = (WEB, JOBS, MIGRATE, POSTGRES, REDIS, BACKUP, PGBOUNCER)
 
 #: What a Service selects while there is no revision to send traffic to: no pod carries it.
 NO_REVISION: Final = "none"
@@ -168,6 +169,11 @@ def postgres_volume(instance: str) -> str:
 def redis(instance: str) -> str:
     """StatefulSet and Service of the embedded Redis."""
     return f"{instance}-redis"
+
+
+def pgbouncer(instance: str) -> str:
+    """Deployment, Service, budget and Secret of the connection pooler."""
+    return f"{instance}-pgbouncer"
 
 
 def backup(instance: str) -> str:

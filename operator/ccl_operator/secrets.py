@@ -27,6 +27,7 @@ DATABASE: Final = "ccl"
 ENTROPY_BYTES: Final = 256
 _SCHEMES: Final[Mapping[str, tuple[str, ...]]] = {
     "DATABASE_URL": ("postgresql://", "postgres://"),
+    "DATABASE_DIRECT_URL": ("postgresql://", "postgres://"),
     "REDIS_URL": ("redis://", "rediss://", "valkey://", "valkeys://"),
 }
 

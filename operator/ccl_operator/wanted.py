@@ -7,14 +7,14 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from ccl_contract.keys import DEPLOYMENT_ID
-from ccl_operator import inventory, names, secrets
+from ccl_operator import inventory, names, pooling, secrets
 from ccl_operator.actions import Manifest
 from ccl_operator.api.rules import violations
 from ccl_operator.api.status import Images, Status
 from ccl_operator.api.v1alpha1 import Spec, SpecRefused, parse_spec
 from ccl_operator.config import Config
 from ccl_operator.inventory import Inventory
-from ccl_operator.manifests import embedded
+from ccl_operator.manifests import embedded, pooler
 from ccl_operator.manifests.meta import Target
 from ccl_operator.observe import Observed
 from ccl_operator.revision import Revision, render, revision_name, stored
@@ -32,12 +32,14 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Credentials:
-    """Contents of the Secrets. ``database``: account and URL of the embedded PostgreSQL, empty without one."""
+    """Contents of the Secrets. ``database``: account and URL of the embedded PostgreSQL, empty without one;
+    ``pooled``: the server's URL behind the pooler, empty without one or while it is not known."""
 
     keys: Mapping[str, str]
     monitor: str
     database: Mapping[str, str]
     external: Mapping[str, str]
+    pooled: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def settle(
     if broken:
         return Refusal("InvalidSpec", "; ".join(broken))
     images = _images(found, spec, status, config, target.instance)
-    missing = _missing(found, spec, images, target.instance)
+    missing = _missing(found, spec, images, target.instance) or _too_many_connections(spec, status)
     if missing:
         return Refusal("InvalidSpec", missing)
     return _settled(observed, found, spec, status, images=images, entropy=entropy, now=now)
@@ -83,11 +85,12 @@ def _settled(
     database = _database(found, spec, target, status, entropy)
     external = secrets.collect(spec, observed.referenced, _embedded_urls(spec, target, database))
     problems = (*external.problems, *secrets.key_problems(keys, spec))
+    pooled, values = _pooled(spec, target, external.values, keys[secrets.HASH_KEY])
     monitor = secrets.decoded(found.get(names.SECRET, names.monitor(target.instance)))
     revisions = stored(found.all(names.CONTROLLER_REVISION))
     goal = None
     if not problems and not external.unread:
-        name = revision_name(spec, secrets.digest(external.values, keys[secrets.HASH_KEY]))
+        name = revision_name(spec, secrets.digest(values, keys[secrets.HASH_KEY]))
         goal = revisions.get(name) or render(target, spec, name, deployment_id=keys[DEPLOYMENT_ID])
         revisions[name] = goal
     return Wanted(
@@ -97,7 +100,8 @@ def _settled(
             keys=keys,
             monitor=secrets.monitor_token(monitor, entropy=entropy),
             database=database,
-            external=external.values,
+            external=values,
+            pooled=pooled,
         ),
         images=images,
         goal=goal,
@@ -129,18 +133,38 @@ def _embedded_urls(spec: Spec, target: Target, database: Mapping[str, str]) -> d
     return urls
 
 
+def _pooled(spec: Spec, target: Target, values: Mapping[str, str], hash_key: str) -> tuple[str, Mapping[str, str]]:
+    """The server's URL behind the pooler, and the values with the service sent to the pooler; past it, what holds
+    sessions and locks. An empty URL and the same values without a pooler."""
+    url = values.get("DATABASE_URL", "")
+    if spec.database.pooled is None or not url:
+        return "", values
+    direct = {"DATABASE_DIRECT_URL": values.get("DATABASE_DIRECT_URL", url)}
+    return url, dict(sorted({**values, **direct, "DATABASE_URL": pooler.client_url(target, url, hash_key)}.items()))
+
+
+def _too_many_connections(spec: Spec, status: Status) -> str:
+    """Why the pools do not fit the server; empty when they do, or before it has said what it allows."""
+    if status.database is None:
+        return ""
+    return pooling.shortfall(spec, web_pods=spec.replicas, max_connections=status.database.max_connections)
+
+
 def _images(found: Inventory, spec: Spec, status: Status, config: Config, instance: str) -> Images:
     """The one in use stays, whatever a newer operator would choose: its pods are not to be replaced by an upgrade."""
-    postgres = redis = backup = None
+    postgres = redis = backup = pgbouncer = None
     if spec.database.embedded is not None:
         running = _running_image(found.get(names.STATEFUL_SET, names.postgres(instance)))
         postgres = status.images.postgres or running or config.postgres_images.get(spec.database.embedded.version)
     if spec.sessions.redis is not None and spec.sessions.redis.embedded is not None:
         running = _running_image(found.get(names.STATEFUL_SET, names.redis(instance)))
         redis = status.images.redis or running or config.redis_image or None
+    if spec.database.pooled is not None:
+        running = _running_image(found.get(names.DEPLOYMENT, names.pgbouncer(instance)))
+        pgbouncer = status.images.pgbouncer or running or config.pgbouncer_image or None
     if spec.backup is not None and status.database is not None:
         backup = config.backup_images.get(status.database.version_num // 10_000)
-    return Images(postgres=postgres, redis=redis, backup=backup)
+    return Images(postgres=postgres, redis=redis, pgbouncer=pgbouncer, backup=backup)
 
 
 def _running_image(workload: Manifest | None) -> str | None:
@@ -161,4 +185,6 @@ def _missing(found: Inventory, spec: Spec, images: Images, instance: str) -> str
             )
     if spec.sessions.redis is not None and spec.sessions.redis.embedded is not None and images.redis is None:
         return "sessions.redis.embedded: the operator has no image for it"
+    if spec.database.pooled is not None and images.pgbouncer is None:
+        return "database.pooler: the operator has no image for it"
     return ""

@@ -101,6 +101,7 @@ class Images(Shape):
 
     postgres: Short | None = None
     redis: Short | None = None
+    pgbouncer: Short | None = None
     backup: Short | None = None
 
 

@@ -163,12 +163,37 @@ class Pool(Shape):
     connect_timeout: Duration = Field(default="60s", description="Longest time to open a connection.")
 
 
+class Pooler(Shape):
+    """PgBouncer between the service and the database: many pods share few connections."""
+
+    enabled: bool = Field(default=True, description="Whether to run it; migrations and backups go past it.")
+    mode: Literal["transaction", "session"] = Field(
+        default="transaction", description="How long a client keeps a server connection: a transaction or a session."
+    )
+    replicas: int = Field(default=2, ge=1, le=20, description="PgBouncer pods.")
+    max_client_connections: int = Field(
+        default=1000, ge=10, le=100_000, description="Connections of clients that each PgBouncer pod accepts."
+    )
+    pool_size: int = Field(
+        default=20, ge=1, le=1000, description="Connections to the database that each PgBouncer pod keeps at most."
+    )
+    paused: bool = Field(
+        default=False, description="Hold all queries (PAUSE) until it is false again (RESUME), e.g. to move a database."
+    )
+
+
 class Database(Shape):
     """The PostgreSQL that holds everything: one of your own, or an embedded one."""
 
     url_from: SecretSource | None = Field(default=None, description="Where the postgresql:// URL is.")
     embedded: EmbeddedDatabase | None = Field(default=None, description="Let the operator run a PostgreSQL.")
     pool: Pool = Field(default=Pool(), description="Connection pool of each pod.")
+    pooler: Pooler | None = Field(default=None, description="Absent: the pods connect to the database themselves.")
+
+    @property
+    def pooled(self) -> Pooler | None:
+        """The pooler when one is to run."""
+        return self.pooler if self.pooler is not None and self.pooler.enabled else None
 
 
 class EmbeddedRedis(Shape):

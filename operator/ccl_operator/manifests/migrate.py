@@ -16,12 +16,14 @@ def job(target: Target, revision: str, image: str, *, attempt: int, timeout_seco
 
     ``attempt`` tells the Job of this rollout from one that an earlier rollout of the same revision has left.
     """
-    source = {"secretKeyRef": {"name": names.ext(target.instance, revision), "key": "DATABASE_URL"}}
+    secret = names.ext(target.instance, revision)
+    url = {"secretKeyRef": {"name": secret, "key": "DATABASE_URL"}}
+    direct = {"secretKeyRef": {"name": secret, "key": "DATABASE_DIRECT_URL", "optional": True}}
     container = pods.container(
         "migrate",
         image,
         command=["ccl-service", "migrate"],
-        env=[{"name": "DATABASE_URL", "valueFrom": source}],
+        env=[{"name": "DATABASE_URL", "valueFrom": url}, {"name": "DATABASE_DIRECT_URL", "valueFrom": direct}],
         resources={"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
     )
     template = {

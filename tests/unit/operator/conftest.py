@@ -21,6 +21,7 @@ from ccl_operator.plan import plan
 START = datetime(2030, 1, 1, tzinfo=UTC)
 CONFIG = Config(
     redis_image="docker.io/valkey/valkey:8",
+    pgbouncer_image="localhost/ccl/pgbouncer:1",
     postgres_images={17: "docker.io/library/postgres:17"},
     backup_images={17: "localhost/ccl/ccl-backup:17"},
 )
