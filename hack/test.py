@@ -36,7 +36,7 @@ STATIC: Final = (
     ("import rules", ("lint-imports",)),
 )
 #: Debian packages by the part that needs them.
-_SERVERS: Final = ("redis-server", "nginx-light")
+_SERVERS: Final = ("redis-server", "nginx-light", "openssl")
 _RULES: Final = ("prometheus",)  # promtool
 PACKAGES: Final = {
     "service": _SERVERS + _RULES,

@@ -1,0 +1,85 @@
+"""``ccl-service`` as real processes."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import aiohttp
+
+
+@dataclass(frozen=True)
+class Process:
+    """A running service."""
+
+    handle: asyncio.subprocess.Process
+    url: str
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def until_status(session: aiohttp.ClientSession, url: str, status: int, *, within: float = 30) -> None:
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        with contextlib.suppress(aiohttp.ClientError):
+            async with session.get(url) as answer:
+                if answer.status == status:
+                    return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"{url} never answered {status}")
+
+
+async def until_refused(url: str, *, within: float = 30) -> None:
+    """Until nobody listens there any more."""
+    port = int(url.rpartition(":")[2])
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionError:
+            return
+        writer.close()
+        await asyncio.sleep(0.02)
+    raise AssertionError("the listener never closed")
+
+
+@contextlib.asynccontextmanager
+async def running(
+    environ: dict[str, str], *arguments: str, program: tuple[str, ...] = ("-m", "ccl_service")
+) -> AsyncIterator[Process]:
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *program,
+        "serve",
+        *arguments,
+        env={"PATH": os.environ["PATH"]} | environ | {"PORT": str(port)},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    # read on, or a chatty process would stop at a full pipe
+    errors = asyncio.create_task(_read(process))
+    try:
+        yield Process(process, f"http://127.0.0.1:{port}")
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        await errors
+
+
+async def _read(process: asyncio.subprocess.Process) -> None:
+    assert process.stderr is not None
+    while line := await process.stderr.readline():
+        print(line.decode(errors="replace"), end="", file=sys.stderr)
