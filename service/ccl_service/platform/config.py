@@ -124,6 +124,8 @@ class Settings(DatabaseSettings):
     body_limit_bytes: int = Field(default=10_485_760, ge=1024)
     rate_limit_window_ms: int = Field(default=60_000, ge=1000)
     rate_limit_max_requests: int = Field(default=100, ge=1)
+    #: Connections that one address may hold at once; 0 for no cap, trusted proxies have none.
+    connections_per_ip: int = Field(default=1000, ge=0)
     drain_delay_ms: int = Field(default=5000, ge=0, le=20_000)
 
     #: Where backup sets lie, for a process that can see them: a folder with ``<id>/manifest.json``.

@@ -1,6 +1,10 @@
 """The listening side: aiohttp's own refusals in our form, and no listener of aiohttp's choosing."""
 
 import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
@@ -8,40 +12,108 @@ from uuid import uuid4
 import structlog
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
+from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
+from ccl_service.platform.http import METRICS, SETTINGS
 from ccl_service.platform.middleware import SECURITY_HEADERS, answer
-from ccl_service.platform.problems import CclError, Malformed
+from ccl_service.platform.problems import CclError, HeadTooLarge, Malformed, TooManyConnections
+from ccl_service.platform.proxy import TrustProxy, limit_subject, parse_address
 
-#: How long a new connection may take to send its first request's head. For later ones the keep-alive time counts.
+#: How long a head may take: the first from the beginning of the connection, later ones from their own first byte.
 HEADER_SECONDS = 10.0
 #: An idle connection stays open longer than common load balancers keep theirs (60 s), so that they close first.
 KEEPALIVE_SECONDS = 75.0
 CUT_OFF_SECONDS = 1.0
+#: How long a body that nobody wants any more is still read, so that its sender sees the answer and not a reset.
+LINGER_SECONDS = 2.0
+NO_PROXY = TrustProxy()
 
 log = structlog.get_logger("ccl.server")
+
+
+@dataclass(slots=True)
+class Doorman:
+    """Who may hold how many connections, and how long a head may take.
+
+    ``most_per_client``: 0 for no cap. Trusted proxies have none: they carry everybody.
+    """
+
+    header_seconds: float = HEADER_SECONDS
+    most_per_client: int = 0
+    trust: TrustProxy = NO_PROXY
+    on_refused: Callable[[], None] = lambda: None
+    _held: Counter[str] = field(default_factory=Counter)
+
+    def enter(self, peer: str | None) -> str | None:
+        """Count a connection; what ``leave`` wants to know about it. Raises TooManyConnections."""
+        address = parse_address(peer)
+        if not self.most_per_client or address is None or self.trust.trusts(address):
+            return None
+        subject = limit_subject(address)
+        if self._held[subject] >= self.most_per_client:
+            self.on_refused()
+            raise TooManyConnections(f"{self.most_per_client} connections at once", delay=timedelta(seconds=1))
+        self._held[subject] += 1
+        return subject
+
+    def leave(self, subject: str | None) -> None:
+        """A connection that was let in has ended."""
+        if subject is None:
+            return
+        self._held[subject] -= 1
+        if not self._held[subject]:
+            del self._held[subject]
 
 
 class ProblemHandler(RequestHandler):
     """Answers what never reaches the application (bytes that are not HTTP) with a problem that repeats nothing."""
 
-    __slots__ = ("_deadline",)
+    __slots__ = ("_deadline", "_doorman", "_subject")
+
+    def __init__(self, manager: web.Server, doorman: Doorman, **kwargs: Any) -> None:
+        super().__init__(manager, **kwargs)
+        self._doorman = doorman
+        self._subject: str | None = None
+        self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Starts the clock: aiohttp waits for a first request without end."""
         super().connection_made(transport)
-        manager = self._manager
-        seconds = manager.header_seconds if isinstance(manager, ProblemServer) else HEADER_SECONDS
-        self._deadline = asyncio.get_running_loop().call_later(seconds, self._too_slow)
+        peer = transport.get_extra_info("peername")
+        try:
+            self._subject = self._doorman.enter(peer[0] if isinstance(peer, tuple) else None)
+        except TooManyConnections as refused:
+            if isinstance(transport, asyncio.Transport):
+                transport.write(_raw(refused))
+            self.force_close()
+            return
+        self._expect_head()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Stops the clock."""
-        self._deadline.cancel()
+        self._head_is_here()
+        self._doorman.leave(self._subject)
+        self._subject = None
         super().connection_lost(exc)
 
-    def _too_slow(self) -> None:
-        if self._request_count == 0:
-            self.force_close()
+    def data_received(self, data: bytes) -> None:
+        """Stops the clock when a head is complete, and starts it again when a later one begins."""
+        before = self._request_count
+        super().data_received(data)
+        if self._request_count != before:
+            self._head_is_here()
+        elif self._deadline is None and self._waiter is not None:
+            self._expect_head()
+
+    def _expect_head(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.call_later(self._doorman.header_seconds, self.force_close)
+
+    def _head_is_here(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
     def handle_error(
         self,
@@ -57,49 +129,75 @@ class ProblemHandler(RequestHandler):
             log.error("connection failed", action="http:connection:failed", request_id=request_id, exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun; another one cannot follow")
-        error: CclError = Malformed("this is not HTTP that can be read") if refused else CclError()
-        response = answer(error, instance="", request_id=request_id)
+        response = answer(_refusal(exc) if refused else CclError(), instance="", request_id=request_id)
         response.headers.update(SECURITY_HEADERS)
         response.headers["X-Request-ID"] = request_id
         response.force_close()
         return response
 
 
+def _refusal(exc: BaseException | None) -> CclError:
+    # aiohttp has a class for a line that is too long and none for too many lines
+    if isinstance(exc, LineTooLong) or "Too many headers" in str(exc):
+        return HeadTooLarge()
+    return Malformed("this is not HTTP that can be read")
+
+
+def _raw(error: CclError) -> bytes:
+    """An answer for a connection on which no request will be read."""
+    response = answer(error, instance="", request_id=uuid4().hex)
+    body = response.body if isinstance(response.body, bytes) else b""
+    fixed = {"Content-Length": str(len(body)), "Connection": "close"}
+    headers = {**response.headers, **SECURITY_HEADERS, **fixed}
+    lines = [f"HTTP/1.1 {error.status} {error.title}", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
 class ProblemServer(web.Server):
     """Makes connections with ``ProblemHandler``."""
 
-    header_seconds = HEADER_SECONDS
+    doorman: Doorman
 
     def __call__(self) -> RequestHandler:
-        return ProblemHandler(self, loop=self._loop, **self._kwargs)
+        return ProblemHandler(self, self.doorman, loop=self._loop, **self._kwargs)
 
 
 class Runner(web.AppRunner):
     """An AppRunner whose connections are ``ProblemHandler``s."""
 
-    __slots__ = ("header_seconds",)
+    __slots__ = ("doorman",)
 
-    header_seconds: float
+    doorman: Doorman
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         kwargs: dict[str, Any] = made._kwargs
         server = ProblemServer(made.request_handler, request_factory=made.request_factory, **kwargs)
-        server.header_seconds = self.header_seconds
+        server.doorman = self.doorman
         return server
 
 
-def runner(app: web.Application, *, header_seconds: float = HEADER_SECONDS) -> Runner:
+def runner(
+    app: web.Application, *, header_seconds: float = HEADER_SECONDS, connections_per_ip: int | None = None
+) -> Runner:
     """A runner for ``app``. Its cleanup cuts off what ``lifecycle.close_listener`` has not waited for.
 
-    A connection that has sent no whole request head after ``header_seconds`` is closed.
+    A connection that has sent no whole request head after ``header_seconds`` is closed. ``connections_per_ip``
+    replaces the setting of that name.
     """
     made = Runner(
         app,
         access_log=None,
         keepalive_timeout=KEEPALIVE_SECONDS,
+        lingering_time=LINGER_SECONDS,
         shutdown_timeout=CUT_OFF_SECONDS,
         handle_signals=False,
     )
-    made.header_seconds = header_seconds
+    settings, metrics = app[SETTINGS], app[METRICS]
+    made.doorman = Doorman(
+        header_seconds,
+        settings.connections_per_ip if connections_per_ip is None else connections_per_ip,
+        settings.trust_proxy,
+        lambda: metrics.count("ccl_http_limited", TooManyConnections.code),
+    )
     return made

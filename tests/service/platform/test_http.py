@@ -15,7 +15,6 @@ from ccl_service.platform.config import Settings
 from ccl_service.platform.http import Auth, LimitClass, Priority, Route, json_reply, parse_json
 from ccl_service.platform.phase import Role
 from ccl_service.platform.problems import Unauthenticated
-from ccl_service.platform.server import runner
 
 Client = TestClient[web.Request, web.Application]
 
@@ -132,19 +131,6 @@ async def test_bytes_that_are_not_http_get_a_problem_that_repeats_nothing(client
     assert b"Server: ccl\r\n" in head
     assert b"EVIL" not in body
     assert b"stuff" not in body
-
-
-async def test_a_connection_that_sends_no_whole_head_is_closed(service: Service) -> None:
-    serving = runner(service.app, header_seconds=0.1)
-    await serving.setup()
-    try:
-        await web.TCPSite(serving, "127.0.0.1", 0).start()
-        reader, writer = await asyncio.open_connection("127.0.0.1", serving.addresses[0][1])
-        writer.write(b"GET /live HTTP/1.1\r\nX-Slow: ")
-        assert await asyncio.wait_for(reader.read(), 5) == b""
-        writer.close()
-    finally:
-        await serving.cleanup()
 
 
 async def test_every_answer_carries_the_security_headers(client: Client) -> None:

@@ -1,0 +1,169 @@
+"""Connections before they are requests: slow ones, too many, too large heads."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from ccl_service.main import Service
+from ccl_service.platform import body
+from ccl_service.platform.server import runner
+
+GET = b"GET /live HTTP/1.1\r\nHost: x\r\n"
+
+
+@contextlib.asynccontextmanager
+async def listening(service: Service, **options: Any) -> AsyncIterator[int]:
+    """The port of a listener with these options."""
+    serving = runner(service.app, **options)
+    await serving.setup()
+    try:
+        await web.TCPSite(serving, "127.0.0.1", 0).start()
+        yield int(serving.addresses[0][1])
+    finally:
+        await serving.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def connected(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def rest(reader: asyncio.StreamReader) -> bytes:
+    """All that still comes until the other side closes."""
+    return await asyncio.wait_for(reader.read(), 30)
+
+
+async def answered(reader: asyncio.StreamReader) -> bytes:
+    """The head of one answer, whose body is read too."""
+    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
+    length = next(
+        int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
+    )
+    await reader.readexactly(length)
+    return head
+
+
+async def test_a_first_head_that_never_ends_is_cut_off(service: Service) -> None:
+    async with listening(service, header_seconds=0.1) as port, connected(port) as (reader, writer):
+        writer.write(GET + b"X-Slow: ")
+        assert await rest(reader) == b""
+
+
+async def test_a_later_head_that_never_ends_is_cut_off_too(service: Service) -> None:
+    async with listening(service, header_seconds=0.1) as port, connected(port) as (reader, writer):
+        writer.write(GET + b"\r\n")
+        assert b" 200 " in await answered(reader)
+        writer.write(GET + b"X-Slow: ")
+        assert await rest(reader) == b""
+
+
+async def test_an_idle_connection_is_no_slow_head(service: Service) -> None:
+    async with listening(service, header_seconds=0.2) as port, connected(port) as (reader, writer):
+        for _ in range(3):
+            writer.write(GET + b"\r\n")
+            assert b" 200 " in await answered(reader)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(reader.read(1), 0.4)
+
+
+async def test_a_body_that_does_not_come_is_408(
+    service: Service, root: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(body, "BODY_SECONDS", 0.1)
+    async with listening(service) as port, connected(port) as (reader, writer):
+        writer.write(_post("/api/leads", root, "application/json", 100) + b'{"first')
+        got = await rest(reader)
+        assert b" 408 " in got
+        assert b"VALIDATION_007" in got
+
+
+async def test_an_upload_that_stops_is_408(
+    service: Service, root: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(body, "PIECE_SECONDS", 0.1)
+    async with listening(service) as port, connected(port) as (reader, writer):
+        writer.write(_post("/api/leads/import", root, "text/csv", 100_000) + b"first_name,email\n")
+        assert b"VALIDATION_007" in await rest(reader)
+
+
+async def test_a_body_that_ends_early_is_nobodys_failure(service: Service, root: dict[str, str]) -> None:
+    async with listening(service) as port, connected(port) as (reader, writer):
+        writer.write(_post("/api/leads", root, "application/json", 100) + b'{"first')
+        writer.write_eof()
+        assert b" 500 " not in await rest(reader)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        GET + b"X-Long: " + b"a" * 9000 + b"\r\n\r\n",
+        b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        GET + b"".join(b"X-%d: a\r\n" % n for n in range(200)) + b"\r\n",
+    ],
+    ids=["field", "url", "lines"],
+)
+async def test_a_head_that_is_too_large_is_431_and_not_repeated(service: Service, head: bytes) -> None:
+    async with listening(service) as port, connected(port) as (reader, writer):
+        writer.write(head)
+        got = await rest(reader)
+        assert got.startswith((b"HTTP/1.1 431 ", b"HTTP/1.0 431 "))
+        assert b"VALIDATION_006" in got
+        assert b"aaaa" not in got
+
+
+async def test_one_connection_too_many_of_an_address_is_refused_until_another_ends(service: Service) -> None:
+    async with listening(service, connections_per_ip=2) as port, contextlib.AsyncExitStack() as held:
+        for _ in range(2):
+            reader, writer = await held.enter_async_context(connected(port))
+            writer.write(GET + b"\r\n")
+            assert b" 200 " in await answered(reader)
+        async with connected(port) as (reader, _):
+            refused = await rest(reader)
+            assert refused.startswith(b"HTTP/1.1 429 ")
+            assert b"RATE_LIMIT_002" in refused
+            assert b"Retry-After: 1\r\n" in refused
+        limited = service.metrics.registry.get_sample_value("ccl_http_limited_total", {"limit": "RATE_LIMIT_002"})
+        assert limited == 1
+        await held.aclose()
+        async with asyncio.timeout(30):
+            while not await _lets_in(port):
+                pass
+
+
+async def _lets_in(port: int) -> bool:
+    async with connected(port) as (reader, writer):
+        with contextlib.suppress(ConnectionError):
+            writer.write(GET + b"\r\n")
+            return b" 200 " in await reader.readuntil(b"\r\n\r\n")
+    return False
+
+
+@pytest.mark.parametrize("environ", [{"TRUST_PROXY": "127.0.0.0/8"}], indirect=True)
+async def test_a_trusted_proxy_may_hold_as_many_as_it_needs(service: Service) -> None:
+    async with listening(service, connections_per_ip=1) as port, contextlib.AsyncExitStack() as held:
+        for _ in range(5):
+            reader, writer = await held.enter_async_context(connected(port))
+            writer.write(GET + b"\r\n")
+            assert b" 200 " in await answered(reader)
+
+
+@pytest.fixture
+def environ(environ: dict[str, str], request: pytest.FixtureRequest) -> dict[str, str]:
+    """The environment of every service test, with what a test adds."""
+    return environ | getattr(request, "param", {})
+
+
+def _post(path: str, headers: dict[str, str], content_type: str, length: int) -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "Host: x", f"Content-Type: {content_type}", f"Content-Length: {length}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode()
