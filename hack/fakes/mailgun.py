@@ -3,14 +3,17 @@
 Source: Mailgun documentation, "Messages" (POST /v3/{domain}/messages, HTTP basic auth with user ``api``).
 Fault kinds: ``status`` (refuse with that status), ``timeout`` (never answer, nothing accepted), ``accept_then_timeout``
 and ``accept_then_status`` (the mail goes out, the caller is not told), ``bounce`` (the next mail fails permanently),
-``webhook_duplicate``, ``webhook_delay``, ``webhook_drop``, ``account_status`` (as ``status``, on the account API).
-Absent: batch sending with recipient variables, stored templates, attachments, the events API.
+``webhook_duplicate``, ``webhook_delay``, ``webhook_drop``, ``drop_kept`` (a message on a connection used before meets
+its end, as when a server closes an idle one), ``log_late`` (the next mail's events are listed ``seconds`` later),
+``log_status`` (the event log refuses with that status), ``account_status`` (as ``status``, on the account API).
+Absent: batch sending with recipient variables, stored templates, attachments.
 """
 
 import contextlib
 import secrets
 import time
 import uuid
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,6 +24,7 @@ import aiohttp
 from aiohttp import web
 from multidict import MultiDictProxy
 
+from hack.fakes.event_log import EventLog
 from hack.fakes.faults import Fault, Faults, fault_routes
 from hack.fakes.outbox import Mail, list_page, mail_page
 from hack.fakes.server import serving
@@ -37,6 +41,9 @@ KINDS = frozenset(
         "webhook_delay",
         "webhook_drop",
         "account_status",
+        "drop_kept",
+        "log_late",
+        "log_status",
     }
 )
 #: Mailgun waits 10, 10, 15, 30 minutes and then hours; a development stack cannot wait for that.
@@ -57,10 +64,15 @@ class FakeMailgun:
     #: Requests to the messages API, refused ones included.
     requests: int = 0
     url: str = ""
+    #: Where the latest messages came from, host and port, to tell a kept connection from a new one.
+    callers: deque[Any] = field(default_factory=lambda: deque(maxlen=1000))
     #: Domain → its state at the provider; None: every domain is ours and active.
     domains: Mapping[str, str] | None = None
     #: The key is a domain sending key: it may send and nothing else.
     sending_only: bool = False
+
+    def __post_init__(self) -> None:
+        self.log = EventLog(self.now)
 
     @property
     def attempts(self) -> list[Attempt]:
@@ -72,9 +84,15 @@ class FakeMailgun:
         self.faults.add(Fault(kind=kind, **options))
 
     def send_event(self, mail: Mail, event: str, **extra: Any) -> str:
-        """Make an event of ``mail`` (delivered, failed, complained, opened, clicked, unsubscribed …) and deliver it
+        """Note an event of ``mail`` (delivered, failed, complained, opened, clicked, unsubscribed …) and deliver it
         to the webhook target in the background; the event's id. ``failed`` is permanent unless ``severity`` says else.
         """
+        data = self.note_event(mail, event, **extra)
+        self.webhooks.send(data)
+        return str(data["id"])
+
+    def note_event(self, mail: Mail, event: str, *, late: float = 0.0, **extra: Any) -> dict[str, Any]:
+        """Note an event in the log only, listed ``late`` seconds after now; the event."""
         data = {
             "event": event,
             "id": secrets.token_urlsafe(16),
@@ -92,8 +110,9 @@ class FakeMailgun:
         }
         if event == "failed":
             data |= {"severity": "permanent", "reason": "bounce", "delivery-status": {"code": 550, "message": ""}}
-        self.webhooks.send(data | extra)
-        return str(data["id"])
+        data |= extra
+        self.log.add(mail.domain, data, late=late)
+        return data
 
 
 def build_app(fake: FakeMailgun) -> web.Application:
@@ -108,6 +127,12 @@ def build_app(fake: FakeMailgun) -> web.Application:
     async def get_signing_key(request: web.Request) -> web.Response:
         document = {"message": "success", "http_signing_key": fake.webhooks.signing_key}
         return _account_refusal(fake, request) or web.json_response(document)
+
+    async def get_events(request: web.Request) -> web.Response:
+        return _log_refusal(fake, request) or fake.log.first(request)
+
+    async def get_more_events(request: web.Request) -> web.Response:
+        return _log_refusal(fake, request) or fake.log.following(request)
 
     async def outbox(request: web.Request) -> web.Response:
         if request.path.endswith(".json") or "application/json" in request.headers.get("Accept", ""):
@@ -137,6 +162,8 @@ def build_app(fake: FakeMailgun) -> web.Application:
     app.add_routes(
         [
             web.post("/v3/{domain}/messages", post_message),
+            web.get("/v3/{domain}/events", get_events),
+            web.get("/v3/{domain}/events/{page}", get_more_events),
             web.get("/v4/domains/{domain}", get_domain),
             web.get("/v5/accounts/http_signing_key", get_signing_key),
             web.get("/outbox", outbox),
@@ -179,6 +206,8 @@ async def start_mailgun(
 
 async def _post_message(fake: FakeMailgun, request: web.Request) -> web.StreamResponse:
     fake.requests += 1
+    if _dropped(fake, request):
+        return web.Response(status=503)
     if not _authorised(request, fake.api_key):
         return web.Response(status=401, text="Forbidden")
     if fault := fake.faults.take("status", "timeout"):
@@ -195,6 +224,26 @@ async def _post_message(fake: FakeMailgun, request: web.Request) -> web.StreamRe
             await fake.faults.wait(fault.seconds)
         return _refusal(fault)
     return web.json_response({"id": f"<{message_id}>", "message": "Queued. Thank you."})
+
+
+def _dropped(fake: FakeMailgun, request: web.Request) -> bool:
+    """Whether the fault ``drop_kept`` struck: the connection is gone, and nobody has read the message."""
+    if request.transport is None:
+        return True
+    peer = request.transport.get_extra_info("peername")
+    kept = peer in fake.callers
+    fake.callers.append(peer)
+    if not kept or fake.faults.take("drop_kept") is None:
+        return False
+    request.transport.abort()
+    return True
+
+
+def _log_refusal(fake: FakeMailgun, request: web.Request) -> web.Response | None:
+    if not _authorised(request, fake.api_key) or fake.sending_only:
+        return web.Response(status=401, text="Forbidden")
+    fault = fake.faults.take("log_status")
+    return _refusal(fault) if fault else None
 
 
 def _account_refusal(fake: FakeMailgun, request: web.Request) -> web.Response | None:
@@ -243,7 +292,7 @@ def _accept(fake: FakeMailgun, form: MultiDictProxy[Any], message_id: str, domai
     def prefixed(prefix: str) -> dict[str, str]:
         return {key.removeprefix(prefix): str(value) for key, value in form.items() if key.startswith(prefix)}
 
-    bounce = fake.faults.take("bounce")
+    bounce, late = fake.faults.take("bounce"), fake.faults.take("log_late")
     for _, address in getaddresses([str(to) for to in form.getall("to")]):
         mail = Mail(
             id=message_id,
@@ -259,5 +308,7 @@ def _accept(fake: FakeMailgun, form: MultiDictProxy[Any], message_id: str, domai
             tags=tuple(str(tag) for tag in form.getall("o:tag", [])),
         )
         fake.mails.append(mail)
+        if "accepted" not in fake.events:
+            fake.note_event(mail, "accepted", late=late.seconds if late else 0.0)
         for event in ("failed",) if bounce else fake.events:
-            fake.send_event(mail, event)
+            fake.send_event(mail, event, late=late.seconds if late else 0.0)

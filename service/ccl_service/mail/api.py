@@ -40,7 +40,7 @@ async def post_mailgun(request: web.Request) -> web.Response:
     key = request.app[SETTINGS].mailgun_webhook_signing_key
     if key is None:
         raise WebhookKeyMissing
-    event = read_event(await read_body(request), key.get_secret_value())
+    event = read_event(await read_body(request), key.get_secret_value(), request.app[CLOCK]())
     return json_reply({"applied": await apply_event(request.app[DB], event)})
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import random
 from collections.abc import AsyncIterator, Sequence
-from typing import Final
+from typing import Final, TypeVar
 from uuid import uuid4
 
 import aiohttp
@@ -13,7 +13,9 @@ from ccl_service.leads.api import FIRST_CONTACT
 from ccl_service.mail.api import ROUTES
 from ccl_service.mail.checks import mail_checks
 from ccl_service.mail.jobs import Policy, send_loop
-from ccl_service.mail.provider import Mailgun
+from ccl_service.mail.provider import Mailgun, open_session
+from ccl_service.mail.provider_log import MailgunLog
+from ccl_service.mail.reconcile import Reconciler
 from ccl_service.mail.service import FirstContacts
 from ccl_service.platform.config import Settings
 from ccl_service.platform.http import DB, KEYS, SETTINGS
@@ -29,13 +31,17 @@ def policy_of(settings: Settings) -> Policy:
         link_base=settings.link_base,
         deployment=settings.ccl_deployment_id,
         allowlist=None if settings.production else settings.outbound_allowlist,
+        account=f"{settings.mailgun_base_url}/{settings.mailgun_domain}" if settings.mailgun_domain else None,
     )
 
 
-def _provider(settings: Settings, session: aiohttp.ClientSession) -> Mailgun | None:
+P = TypeVar("P", Mailgun, MailgunLog)
+
+
+def _client(kind: type[P], settings: Settings, session: aiohttp.ClientSession) -> P | None:
     if settings.mailgun_api_key is None or settings.mailgun_domain is None:
         return None
-    return Mailgun(
+    return kind(
         session,
         base_url=settings.mailgun_base_url,
         domain=settings.mailgun_domain,
@@ -46,18 +52,22 @@ def _provider(settings: Settings, session: aiohttp.ClientSession) -> Mailgun | N
 @contextlib.asynccontextmanager
 async def open_mail(app: web.Application) -> AsyncIterator[Sequence[Worker]]:
     """The start of first contacts, and the loop that sends."""
-    settings = app[SETTINGS]
-    async with aiohttp.ClientSession() as session, mail_checks(app[CHECKS], settings):
+    settings, policy = app[SETTINGS], policy_of(app[SETTINGS])
+    async with open_session() as session, mail_checks(app[CHECKS], settings):
         loop = send_loop(
             app[DB],
-            _provider(settings, session),
-            policy=policy_of(settings),
+            _client(Mailgun, settings, session),
+            policy=policy,
             keys=app[KEYS],
             # Jitter spreads retries; nothing secret hangs on it.
             jitter=random.random,
         )
         app[FIRST_CONTACT] = FirstContacts(new_id=uuid4, wake=loop.wake)
-        yield (Worker("sends", loop.run),)
+        workers = [Worker("sends", loop.run)]
+        if (provider_log := _client(MailgunLog, settings, session)) and policy.account:
+            settling = Reconciler(app[DB], provider_log, account=policy.account, deployment=policy.deployment)
+            workers.append(Worker("unknown-sends", settling.run))
+        yield workers
 
 
 FEATURE: Final = Feature("mail", ROUTES, open_mail)

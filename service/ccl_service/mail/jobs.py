@@ -64,13 +64,17 @@ class Provider(Protocol):
 
 @dataclass(frozen=True)
 class Policy:
-    """What the settings say about outbound mail. ``allowlist`` None: anybody may be written to (production)."""
+    """What the settings say about outbound mail. ``allowlist`` None: anybody may be written to (production).
+
+    ``account`` names the provider's account, so that its log is later asked about no other account's sends.
+    """
 
     sender: str | None
     postal_address: str | None
     link_base: str | None
     deployment: str | None
     allowlist: tuple[str, ...] | None
+    account: str | None = None
 
 
 class Sender:
@@ -161,7 +165,10 @@ class Sender:
 
     async def _begin(self, work: Work) -> bool:
         needs = TIMEOUT + MARGIN
-        if await sql.begin(self._db, work.id, work.claim, needs=needs, deployment=self._policy.deployment):
+        policy = self._policy
+        if await sql.begin(
+            self._db, work.id, work.claim, needs=needs, deployment=policy.deployment, via=policy.account
+        ):
             return True
         async with self._db.transaction() as tx:
             reason = await sql.suppress_send(tx, work.id, work.claim)

@@ -53,6 +53,7 @@ class SendEvent(StrEnum):
     DELIVER = "deliver"
     BOUNCE = "bounce"
     COMPLAIN = "complain"
+    NOT_TAKEN = "not_taken"
 
 
 _S, _E = SendState, SendEvent
@@ -96,6 +97,8 @@ MOVES: Final[Mapping[tuple[SendState, SendEvent], SendState]] = MappingProxyType
         (_S.QUEUED, _E.CANCEL): _S.CANCELLED,
         # Only when the provider provably did not take the message: it said so, or was never reached.
         (_S.SENDING, _E.TRY_LATER): _S.QUEUED,
+        # Only when its log was read and does not show the message (``unknown.py``).
+        (_S.UNKNOWN, _E.NOT_TAKEN): _S.QUEUED,
     }
     | {(state, event): max(state, says, key=RANK.__getitem__) for state in RANK for event, says in SAYS.items()}
 )

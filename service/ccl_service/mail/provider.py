@@ -16,6 +16,15 @@ CONNECT: Final = timedelta(seconds=5)
 MOST_RETRY_AFTER: Final = timedelta(hours=1)
 
 
+def open_session() -> aiohttp.ClientSession:
+    """A session for ``Mailgun``; the caller closes it.
+
+    Each request gets a connection of its own: on a kept one that the other side is just closing, a request is lost
+    before it was read, which cannot be told from a message that was taken.
+    """
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
+
+
 class Mailgun:
     """A client for one sending domain. The session belongs to the caller and outlives this object."""
 

@@ -39,7 +39,14 @@ TOLD_AS: Final = MappingProxyType(
 )
 #: Provider events that are facts about a send's state, besides failures.
 FACTS: Final = MappingProxyType(
-    {"accepted": SendEvent.ACK, "delivered": SendEvent.DELIVER, "complained": SendEvent.COMPLAIN}
+    {
+        "accepted": SendEvent.ACK,
+        "rejected": SendEvent.REFUSE,
+        "delivered": SendEvent.DELIVER,
+        "complained": SendEvent.COMPLAIN,
+    }
+    # Whatever else happens to a message, the provider has taken it.
+    | dict.fromkeys(("opened", "clicked", "unsubscribed"), SendEvent.ACK)
 )
 #: Provider events that only the timeline tells.
 SEEN_AS: Final = MappingProxyType({"opened": EventKind.MAIL_OPENED, "clicked": EventKind.MAIL_CLICKED})
@@ -144,6 +151,8 @@ async def suppress_person(
 async def apply_event(db: Db, event: ProviderEvent) -> bool:
     """Apply a provider event and remember it, in one transaction. False when it was applied before or is not ours."""
     async with db.transaction() as tx:
+        if event.token and not await sql.remember_token(tx, event.token):
+            return False
         send_id = event.send_id
         if send_id is None and event.provider_id:
             send_id = await sql.by_provider_id(tx, event.provider_id)
@@ -155,7 +164,7 @@ async def apply_event(db: Db, event: ProviderEvent) -> bool:
             await apply_fact(
                 tx, send.id, fact, actor=PROVIDER, reason=_code(event.reason), provider_id=event.provider_id
             )
-        elif event.kind in SEEN_AS:
+        if event.kind in SEEN_AS:
             await sql.seen(tx, send.id, event.kind, event.at)
             told = {"send_id": str(send.id)}
             await leads.record_once(tx, send.lead_id, SEEN_AS[event.kind], PROVIDER, data=told)
@@ -174,10 +183,10 @@ async def unsubscribe(db: Db, who: Unsubscribe) -> None:
 def fact_of(kind: str, *, permanent: bool) -> SendEvent | None:
     """The fact about a send's state in an event of this kind; None when it holds none.
 
-    A temporary failure is none: the provider goes on trying.
+    A temporary failure proves no more than that the provider has the message, and goes on trying.
     """
     if kind == "failed":
-        return SendEvent.BOUNCE if permanent else None
+        return SendEvent.BOUNCE if permanent else SendEvent.ACK
     return FACTS.get(kind)
 
 

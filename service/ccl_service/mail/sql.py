@@ -7,8 +7,12 @@ from typing import Final
 from uuid import UUID
 
 from ccl_service.mail.model import SendState
+from ccl_service.mail.unknown import UnknownSend
 from ccl_service.platform.db import Db
 from ccl_service.platform.work import WorkTable
+
+#: How soon an unknown send is looked for in the provider's log, in case the webhook does not come.
+FIRST_LOOK: Final = timedelta(minutes=2)
 
 SENDS: Final = WorkTable("sends", claimable=(SendState.QUEUED, SendState.SENDING), columns=("lead_id",))
 
@@ -29,11 +33,12 @@ SELECT sends.id, sends.lead_id, sends.held, enrolments.sequence, enrolments.requ
 SEND_BEGIN: Final = """
 -- send_begin: the mark just before the request. A suppression committed before this statement is never overtaken, and a
 -- lease too short for the request ($3) or a database that belongs to another deployment ($4) begins nothing
-UPDATE sends SET state = 'sending', held = NULL, sent_at = now()
+UPDATE sends SET state = 'sending', held = NULL, sent_at = now(), via = $5
  WHERE id = $1 AND claim_id = $2 AND state = 'queued' AND lease_until > now() + $3::interval
    AND NOT EXISTS (SELECT FROM suppressions WHERE kind = 'email' AND value_hash = sends.address_hash)
    AND NOT EXISTS (SELECT FROM deployment_identity WHERE id IS DISTINCT FROM $4)
-RETURNING id"""
+-- a mark that a crash of the database may forget would let the mail be sent twice, whatever the database's default
+RETURNING id, set_config('synchronous_commit', 'on', true)"""
 
 SEND_SUPPRESS: Final = """
 -- send_suppress: a send whose address may not be written to ends here
@@ -60,8 +65,30 @@ SELECT id, lead_id, state, address_hash FROM sends WHERE id = $1 FOR UPDATE"""
 SEND_FACT: Final = """
 -- send_fact: a fact moved the send to $2; whoever held a claim has nothing left to do
 UPDATE sends SET state = $2, reason = COALESCE($3, reason), provider_id = COALESCE($4, provider_id), held = NULL,
-    claims = 0, claim_id = NULL, lease_until = NULL
+    claims = 0, claim_id = NULL, lease_until = NULL,
+    due_at = CASE WHEN $2 = 'unknown' THEN now() + $5::interval ELSE due_at END
  WHERE id = $1"""
+
+SENDS_UNKNOWN: Final = """
+-- sends_unknown: up to $1 sends that nobody knows the outcome of, longest due first; due again after $2
+UPDATE sends SET due_at = now() + $2::interval
+ WHERE id IN (SELECT id FROM sends WHERE state = 'unknown' AND due_at <= now()
+               ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED)
+   AND NOT EXISTS (SELECT FROM deployment_identity WHERE id IS DISTINCT FROM $3)
+RETURNING id, sent_at, now() AS asked_at, attempts, via"""
+
+SEND_REQUEUE: Final = """
+-- send_requeue: an unknown send that the provider provably did not take, still as it was judged
+UPDATE sends SET state = 'queued', due_at = now(), attempts = attempts + 1, claims = 0, reason = NULL
+ WHERE id = $1 AND state = 'unknown' AND sent_at = $2 RETURNING lead_id"""
+
+SEND_LOCK_UNKNOWN: Final = """
+-- send_lock_unknown: a send that is still unknown, as it was judged
+SELECT id FROM sends WHERE id = $1 AND state = 'unknown' AND sent_at = $2 FOR UPDATE"""
+
+WEBHOOK_ONCE: Final = """
+-- webhook_once: remember the token of a signature; no row when it was used before
+INSERT INTO webhook_tokens (token_hash) VALUES ($1) ON CONFLICT DO NOTHING RETURNING token_hash"""
 
 SEND_SEEN: Final = """
 -- send_seen: opened or clicked, the first time only
@@ -140,9 +167,14 @@ async def plan(db: Db, send_id: UUID, deployment: str | None) -> Plan | None:
     return Plan(**row) if row else None
 
 
-async def begin(db: Db, send_id: UUID, claim: UUID, *, needs: timedelta, deployment: str | None) -> bool:
-    """Mark as ``sending``. False when suppressed, bound elsewhere, cancelled, or the claim is lost or too short."""
-    return await db.fetchval(SEND_BEGIN, send_id, claim, needs, deployment) is not None
+async def begin(
+    db: Db, send_id: UUID, claim: UUID, *, needs: timedelta, deployment: str | None, via: str | None
+) -> bool:
+    """Mark as ``sending``. False when suppressed, bound elsewhere, cancelled, or the claim is lost or too short.
+
+    ``via`` names the account that will be asked.
+    """
+    return await db.fetchval(SEND_BEGIN, send_id, claim, needs, deployment, via) is not None
 
 
 async def suppress_send(tx: Db, send_id: UUID, claim: UUID) -> str | None:
@@ -171,7 +203,29 @@ async def lock(tx: Db, send_id: UUID) -> Locked | None:
 
 async def write_fact(tx: Db, send_id: UUID, state: SendState, *, reason: str | None, provider_id: str | None) -> None:
     """Write the state that a fact led to."""
-    await tx.execute(SEND_FACT, send_id, state, reason, provider_id)
+    await tx.execute(SEND_FACT, send_id, state, reason, provider_id, FIRST_LOOK)
+
+
+async def unknown_due(db: Db, *, limit: int, look_again: timedelta, deployment: str | None) -> list[UnknownSend]:
+    """Sends of unknown outcome to look for now, in no order; nobody else gets them for ``look_again``."""
+    rows = await db.fetch(SENDS_UNKNOWN, limit, look_again, deployment)
+    return [UnknownSend(**row) for row in rows]
+
+
+async def requeue_unknown(tx: Db, send_id: UUID, sent_at: datetime) -> UUID | None:
+    """Queue a send once more; its lead. None when it is no longer the unknown one that was marked at ``sent_at``."""
+    lead_id: UUID | None = await tx.fetchval(SEND_REQUEUE, send_id, sent_at)
+    return lead_id
+
+
+async def lock_unknown(tx: Db, send_id: UUID, sent_at: datetime) -> bool:
+    """Lock a send. False when it is no longer the unknown one that was marked at ``sent_at``."""
+    return await tx.fetchval(SEND_LOCK_UNKNOWN, send_id, sent_at) is not None
+
+
+async def remember_token(tx: Db, token: bytes) -> bool:
+    """Remember the digest of a signature's token. False when it was used before."""
+    return await tx.fetchval(WEBHOOK_ONCE, token) is not None
 
 
 async def seen(tx: Db, send_id: UUID, kind: str, at: datetime) -> None:

@@ -1,18 +1,29 @@
 """Mailgun's event webhooks: is it from Mailgun, what does it say. Pure.
 
-Source: Mailgun documentation, "Securing Webhooks": hex HMAC-SHA256 of timestamp + token under the signing key.
+Source: Mailgun documentation, "Securing Webhooks": hex HMAC-SHA256 of timestamp + token under the signing key. The
+event itself is not signed; that is why a signature counts for a while only, and its token once.
 """
 
 import hmac
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ccl_service.platform.problems import NotAcceptable, Unauthenticated
+
+#: Mailgun tries a webhook for eight hours ("Webhooks", retries), perhaps with the signature of its first try.
+MOST_AGE: Final = timedelta(hours=9)
+#: How far its clock may run ahead of ours.
+MOST_AHEAD: Final = timedelta(minutes=5)
+
+
+_EPOCH: Final = datetime.fromtimestamp(0, UTC)
+#: The year 3000: what is later is nonsense, and soon past the end of the calendar.
+_LAST_SECOND: Final = 32_503_680_000
 
 
 class _Part(BaseModel):
@@ -30,7 +41,7 @@ class Signature(_Part):
 class _EventData(_Part):
     event: str = Field(min_length=1, max_length=40)
     id: str = Field(min_length=1, max_length=200)
-    timestamp: float = Field(ge=0, le=32_503_680_000)
+    timestamp: float = Field(ge=0, le=_LAST_SECOND)
     severity: str | None = None
     reason: str | None = Field(default=None, max_length=200)
     message: dict[str, Any] = Field(default_factory=dict)
@@ -46,7 +57,10 @@ class WebhookBody(_Part):
 
 @dataclass(frozen=True)
 class ProviderEvent:
-    """One event. ``send_id`` is our own variable, ``provider_id`` the message id without brackets; either may lack."""
+    """One event. ``send_id`` is our own variable, ``provider_id`` the message id without brackets; either may lack.
+
+    ``token`` is the digest of the signature's token, None for an event that was not delivered but read from the log.
+    """
 
     id: str
     kind: str
@@ -55,10 +69,14 @@ class ProviderEvent:
     reason: str | None
     send_id: UUID | None
     provider_id: str | None
+    token: bytes | None = None
 
 
-def read_event(raw: bytes, signing_key: str) -> ProviderEvent:
-    """The event in a webhook body. Raises NotAcceptable when malformed, Unauthenticated for another signature."""
+def read_event(raw: bytes, signing_key: str, now: datetime) -> ProviderEvent:
+    """The event in a webhook body.
+
+    Raises NotAcceptable when malformed, Unauthenticated for another signature or one of another time.
+    """
     try:
         body = WebhookBody.model_validate_json(raw)
     except ValidationError as exc:
@@ -67,16 +85,41 @@ def read_event(raw: bytes, signing_key: str) -> ProviderEvent:
     signed = hmac.new(signing_key.encode(), f"{signature.timestamp}{signature.token}".encode(), sha256).hexdigest()
     if not hmac.compare_digest(signed.encode(), signature.signature.encode()):
         raise Unauthenticated("the signature is not valid")
-    data = body.event_data
+    if not -MOST_AHEAD <= now - _moment(float(signature.timestamp)) <= MOST_AGE:
+        raise Unauthenticated("the signature is too old, or from the future")
+    return _event(body.event_data, sha256(signature.token.encode()).digest())
+
+
+def event_in(item: object) -> ProviderEvent | None:
+    """The event in an item of Mailgun's log; None when it carries no send id of ours.
+
+    One that does but is otherwise of an unknown form still proves that Mailgun has the message: it counts as accepted.
+    """
+    variables = item.get("user-variables") if isinstance(item, dict) else None
+    send_id = _uuid(variables.get("send_id")) if isinstance(variables, dict) else None
+    if send_id is None:
+        return None
+    try:
+        return _event(_EventData.model_validate(item), None)
+    except ValidationError:
+        return ProviderEvent(f"log:{send_id}", "accepted", _EPOCH, True, None, send_id, None)
+
+
+def _event(data: _EventData, token: bytes | None) -> ProviderEvent:
     return ProviderEvent(
         id=data.id,
         kind=data.event,
-        at=datetime.fromtimestamp(data.timestamp, UTC),
+        at=_moment(data.timestamp),
         permanent=data.severity != "temporary",
         reason=data.reason,
         send_id=_uuid(data.user_variables.get("send_id")),
         provider_id=_message_id(data.message),
+        token=token,
     )
+
+
+def _moment(seconds: float) -> datetime:
+    return _EPOCH + timedelta(seconds=min(seconds, _LAST_SECOND))
 
 
 def _uuid(value: object) -> UUID | None:

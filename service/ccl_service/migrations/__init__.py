@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 #: The epoch this version was built for: the EPOCH of the newest Expand.
-OWN_EPOCH: Final = 6
+OWN_EPOCH: Final = 7
 
 
 def run(statements: Iterable[str]) -> None:

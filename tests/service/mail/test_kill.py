@@ -7,6 +7,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +100,37 @@ async def test_killed_again_and_again_nobody_is_forgotten_or_gets_two_mails(
     counts = Counter(mail.to for mail in mailgun.mails)
     assert set(counts.values()) == {1}
     assert len(counts) >= 35
+
+
+async def test_killed_without_any_webhook_the_log_settles_everything(
+    client: Any, root: Any, db: Any, jobs_environ: dict[str, str], mailgun: FakeMailgun
+) -> None:
+    people = [f"person{number}@example.com" for number in range(40)]
+    for address in people:
+        await client.post("/api/leads", json={"first_name": "Ann", "email": address}, headers=root)
+    mailgun.fault("accept_then_status", times=3)
+    for wanted in (8, 20):
+        mailgun.fault("accept_then_timeout", seconds=60, times=2)
+        async with jobs_process(jobs_environ):
+
+            async def enough(number: int = wanted) -> bool:
+                return len(mailgun.mails) >= number
+
+            await eventually(enough, within=30)
+        await expire_leases(db)
+
+    async def begun() -> bool:
+        return await db.fetchval("SELECT count(*) FROM sends WHERE state IN ('queued', 'sending')") == 0
+
+    async def settled() -> bool:
+        return await db.fetchval("SELECT count(*) FROM sends WHERE state NOT IN ('accepted', 'delivered')") == 0
+
+    async with jobs_process(jobs_environ):
+        await eventually(begun, within=60)
+    # What waiting for the log would do; whoever was never asked for is asked for once more.
+    async with jobs_process(jobs_environ):
+        away = timedelta(minutes=31)
+        await db.execute("UPDATE sends SET sent_at = sent_at - $1::interval, due_at = due_at - $1::interval", away)
+        mailgun.log.shift(away.total_seconds())
+        await eventually(settled, within=60)
+    assert Counter(mail.to for mail in mailgun.mails) == dict.fromkeys(people, 1)

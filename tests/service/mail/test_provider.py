@@ -10,7 +10,7 @@ import pytest
 
 from ccl_service.mail import provider
 from ccl_service.mail.model import Accepted, Letter, NoAnswer, NotTaken, RefusesUs, Rejected
-from ccl_service.mail.provider import Mailgun
+from ccl_service.mail.provider import Mailgun, open_session
 from hack.fakes.mailgun import FakeMailgun
 from tests.service.mail.conftest import API_KEY
 
@@ -28,7 +28,7 @@ LETTER = Letter(
 
 @pytest.fixture
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as opened:
+    async with open_session() as opened:
         yield opened
 
 
@@ -99,3 +99,13 @@ async def test_a_time_out_is_no_answer_because_the_mail_may_be_out(
 async def test_a_refused_connection_is_not_taken(session: Any, unused_tcp_port: int) -> None:
     answer = await client(session, f"http://127.0.0.1:{unused_tcp_port}").send(LETTER)
     assert answer == NotTaken("connect:ClientConnectorError")
+
+
+async def test_a_connection_that_the_provider_closes_meanwhile_costs_no_answer(
+    session: Any, mailgun: FakeMailgun
+) -> None:
+    mailgun.fault("drop_kept", times=2)
+    mailgun_client = client(session, mailgun.url)
+    answers = [await mailgun_client.send(LETTER) for _ in range(3)]
+    assert [type(answer) for answer in answers] == [Accepted] * 3
+    assert len(mailgun.mails) == 3

@@ -68,7 +68,7 @@ async def test_a_mail_without_an_answer_is_unknown_and_never_sent_again(desk: De
 async def test_a_send_interrupted_while_sending_is_unknown_and_never_sent_again(desk: Desk) -> None:
     """The worker died between the mark and the answer: whether the mail went out, nobody here knows."""
     (work,) = await desk.queue.claim(uuid4(), LEASE, 1)
-    assert await sql.begin(desk.db, work.id, work.claim, needs=timedelta(seconds=20), deployment=None)
+    assert await sql.begin(desk.db, work.id, work.claim, needs=timedelta(seconds=20), deployment=None, via=None)
     await desk.db.execute("UPDATE sends SET lease_until = now() - interval '1 second'")
     provider = Says(Accepted("1@mg.example.com"))
     await desk.work(provider)
@@ -88,13 +88,13 @@ async def test_a_send_interrupted_before_the_mark_is_sent_once(desk: Desk) -> No
 
 async def test_a_lost_claim_begins_nothing(desk: Desk) -> None:
     (work,) = await desk.queue.claim(uuid4(), LEASE, 1)
-    assert not await sql.begin(desk.db, work.id, uuid4(), needs=timedelta(seconds=20), deployment=None)
+    assert not await sql.begin(desk.db, work.id, uuid4(), needs=timedelta(seconds=20), deployment=None, via=None)
     assert (await desk.send())["state"] == "queued"
 
 
 async def test_a_lease_shorter_than_the_request_begins_nothing(desk: Desk) -> None:
     (work,) = await desk.queue.claim(uuid4(), timedelta(seconds=15), 1)
-    assert not await sql.begin(desk.db, work.id, work.claim, needs=timedelta(seconds=20), deployment=None)
+    assert not await sql.begin(desk.db, work.id, work.claim, needs=timedelta(seconds=20), deployment=None, via=None)
 
 
 async def test_many_workers_write_once_to_each_person(desk: Desk) -> None:

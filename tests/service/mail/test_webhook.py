@@ -9,10 +9,12 @@ from uuid import uuid4
 
 import pytest
 
+from ccl_service.mail import sql
 from ccl_service.mail.model import Accepted, NoAnswer
 from ccl_service.mail.service import apply_event
 from ccl_service.mail.webhook import ProviderEvent
 from ccl_service.platform.http import DB
+from ccl_service.platform.problems import DatabaseUnavailable
 from hack.fakes.webhooks import event_payload
 from tests.service.mail.conftest import SIGNING_KEY
 from tests.service.mail.desk import Desk, Says
@@ -20,7 +22,9 @@ from tests.service.mail.desk import Desk, Says
 URL = "/api/webhooks/mailgun"
 
 
-def payload(event: str, send: object, *, key: str = SIGNING_KEY, **extra: Any) -> dict[str, Any]:
+def payload(
+    event: str, send: object, *, key: str = SIGNING_KEY, signed_ago: float = 0.0, token: str | None = None, **extra: Any
+) -> dict[str, Any]:
     data = {
         "event": event,
         "id": f"id-{event}",
@@ -29,7 +33,7 @@ def payload(event: str, send: object, *, key: str = SIGNING_KEY, **extra: Any) -
         "message": {"headers": {"message-id": "1@mg.example.com"}},
         "user-variables": {"send_id": str(send)},
     }
-    return event_payload(signing_key=key, event=data | extra, timestamp=time.time())
+    return event_payload(signing_key=key, event=data | extra, timestamp=time.time() - signed_ago, token=token)
 
 
 @pytest.fixture
@@ -57,6 +61,47 @@ async def test_twenty_copies_at_once_take_effect_once(client: Any, desk: Desk, s
 
 async def test_another_signature_is_401_and_changes_nothing(client: Any, desk: Desk, sent: Any) -> None:
     assert (await client.post(URL, json=payload("delivered", sent, key="another"))).status == 401
+    assert (await desk.send())["state"] == "accepted"
+
+
+@pytest.mark.parametrize(("hours", "status"), [(8, 200), (10, 401), (-1, 401), (10**6, 401)])
+async def test_a_signature_counts_for_as_long_as_the_provider_tries(
+    client: Any, desk: Desk, sent: Any, hours: int, status: int
+) -> None:
+    answer = await client.post(URL, json=payload("delivered", sent, signed_ago=min(hours * 3600, time.time())))
+    assert answer.status == status
+    assert (await desk.send())["state"] == ("delivered" if status == 200 else "accepted")
+
+
+async def test_a_token_counts_once_whatever_event_comes_with_it(client: Any, desk: Desk, sent: Any) -> None:
+    first = await client.post(URL, json=payload("delivered", sent, token="t" * 50))
+    forged = await client.post(URL, json=payload("complained", sent, token="t" * 50))
+    assert [(answer.status, await answer.json()) for answer in (first, forged)] == [
+        (200, {"applied": True}),
+        (200, {"applied": False}),
+    ]
+    assert (await desk.send())["state"] == "delivered"
+
+
+async def test_a_token_whose_event_could_not_be_stored_is_good_for_the_next_try(
+    client: Any, desk: Desk, sent: Any, service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> bool:
+        raise DatabaseUnavailable
+
+    body = payload("delivered", sent)
+    with monkeypatch.context() as patch:
+        patch.setattr(sql, "add_event", away)
+        assert (await client.post(URL, json=body)).status == 503
+    assert await (await client.post(URL, json=body)).json() == {"applied": True}
+
+
+@pytest.mark.parametrize(("event", "extra"), [("opened", {}), ("failed", {"severity": "temporary"})])
+async def test_whatever_happens_to_a_message_proves_that_it_was_taken(
+    desk: Desk, client: Any, event: str, extra: dict[str, Any]
+) -> None:
+    await desk.work(Says(NoAnswer("http:500")))
+    await client.post(URL, json=payload(event, (await desk.send())["id"], **extra))
     assert (await desk.send())["state"] == "accepted"
 
 

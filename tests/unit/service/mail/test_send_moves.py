@@ -55,4 +55,4 @@ def test_only_a_queued_send_may_begin_or_be_called_off(event: SendEvent) -> None
 
 def test_nothing_but_a_provable_refusal_to_take_it_leads_back_to_the_queue() -> None:
     ways = [(state, event) for state in S for event in E if after(state, event) is S.QUEUED and state is not S.QUEUED]
-    assert ways == [(S.SENDING, E.TRY_LATER)]
+    assert ways == [(S.SENDING, E.TRY_LATER), (S.UNKNOWN, E.NOT_TAKEN)]
