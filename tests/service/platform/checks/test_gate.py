@@ -1,0 +1,124 @@
+"""The gate's answer comes in time, whatever the outside does, and probes never depend on it."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+
+from ccl_contract.readiness import Check, CheckStatus, ReadinessReport
+from ccl_service.main import Service
+from ccl_service.platform.monitoring import CHECKS
+from ccl_service.platform.readiness import CheckRegistry
+from hack.fakes.dns import FakeDns, start_dns
+
+Client = TestClient[web.Request, web.Application]
+GATE = "/api/monitoring/production-readiness"
+#: What the operator waits for the gate.
+GATE_SECONDS = 5.0
+ASKS_OUTSIDE = {"MailgunAccount", "MailgunWebhook", "MailDomain", "OpenAiKey"}
+
+
+@contextlib.asynccontextmanager
+async def black_hole() -> AsyncIterator[str]:
+    """A server that takes connections and never says anything; its host and port."""
+    held: list[asyncio.StreamWriter] = []
+
+    async def take(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        held.append(writer)
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    try:
+        yield f"{host}:{port}"
+    finally:
+        server.close()
+        for writer in held:
+            writer.transport.abort()
+        await server.wait_closed()
+
+
+@pytest.fixture
+async def names() -> AsyncIterator[FakeDns]:
+    """A DNS that swallows questions."""
+    async with start_dns({}) as fake:
+        fake.silent = True
+        yield fake
+
+
+@pytest.fixture
+async def environ(environ: dict[str, str], names: FakeDns) -> AsyncIterator[dict[str, str]]:
+    """Mailgun, OpenAI and DNS swallow everything."""
+    async with black_hole() as mailgun, black_hole() as openai:
+        yield environ | {
+            "MAILGUN_API_KEY": "key-of-the-gate-tests",
+            "MAILGUN_DOMAIN": "mg.example.com",
+            "MAILGUN_WEBHOOK_SIGNING_KEY": "signing-key-of-the-gate-tests",
+            "MAILGUN_BASE_URL": f"http://{mailgun}",
+            "OPENAI_API_KEY": "sk-of-the-gate-tests",
+            "OPENAI_BASE_URL": f"http://{openai}/v1",
+            "DNS_SERVER": names.address,
+            "DATABASE_REPLICA_URLS": f"postgresql://ccl@{openai}/ccl",
+        }
+
+
+async def test_the_gate_answers_in_time_while_every_provider_swallows_requests(
+    client: Client, root: dict[str, str]
+) -> None:
+    started = time.monotonic()
+    answer = await client.get(GATE, headers=root)
+    report = ReadinessReport.model_validate_json(await answer.text())
+    assert time.monotonic() - started < GATE_SECONDS
+    found = {check.id: check for check in report.checks}
+    assert {found[name].status for name in ASKS_OUTSIDE | {"ReadReplicas"}} == {CheckStatus.WARN}
+    assert report.blocking() == tuple(c for c in report.checks if c.id == "PostalAddress")
+
+
+async def test_probes_answer_while_the_gate_waits(client: Client, root: dict[str, str]) -> None:
+    gate = asyncio.create_task(client.get(GATE, headers=root))
+    for path in ("/ready", "/live", "/health"):
+        assert (await client.get(path)).status == 200
+    assert not gate.done()
+    (await gate).close()
+
+
+async def test_a_second_look_is_answered_from_memory(service: Service, names: FakeDns) -> None:
+    registry = service.app[CHECKS]
+    first = {check.id: check for check in await registry.run()}
+    asked = len(names.asked)
+    second = {check.id: check for check in await registry.run()}
+    assert {name: second[name] for name in ASKS_OUTSIDE} == {name: first[name] for name in ASKS_OUTSIDE}
+    assert len(names.asked) == asked > 0
+
+
+async def test_a_process_stops_while_the_outside_is_being_asked(environ: dict[str, str], service: Service) -> None:
+    asking = asyncio.create_task(service.app[CHECKS].run())
+    await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+
+
+async def test_a_check_that_breaks_is_reported_as_failed_without_its_inside() -> None:
+    async def breaks() -> Check:
+        raise KeyError("secret inside")
+
+    registry = CheckRegistry()
+    registry.register("Broken", breaks)
+    (found,) = await registry.run()
+    assert (found.status, found.reason) == (CheckStatus.FAIL, "CheckBroken")
+    assert "secret" not in found.message
+
+
+@pytest.mark.parametrize("check_id", ["lower", "With-Dash", "Twice"])
+async def test_an_id_that_is_no_condition_reason_or_is_taken_is_refused(check_id: str) -> None:
+    registry = CheckRegistry()
+
+    async def check() -> Check:
+        return Check(id="Twice", status=CheckStatus.PASS)
+
+    registry.register("Twice", check)
+    with pytest.raises(ValueError, match=check_id):
+        registry.register(check_id, check)
