@@ -5,6 +5,7 @@ function that returns a ``ccl_contract.readiness.Check``; there is no switch for
 """
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Mapping
@@ -16,14 +17,17 @@ import typer
 
 from ccl_contract.readiness import CheckStatus
 from ccl_service import serving
-from ccl_service.main import open_service
+from ccl_service.main import open_service, route_table
 from ccl_service.platform.audit.cli import app as audit
 from ccl_service.platform.config import Settings, SettingsError, load_database_settings, load_settings
+from ccl_service.platform.description import Description
+from ccl_service.platform.maintain.cli import command as maintain
 from ccl_service.platform.monitoring import CHECKS
 from ccl_service.platform.phase import Role
 from ccl_service.platform.problems import CclError
 from ccl_service.platform.readiness import CheckFn
 from ccl_service.platform.telemetry import configure_logging
+from ccl_service.version import VERSION
 
 #: Where Kubernetes looks for a container's last words.
 TERMINATION_LOG: Final = Path("/dev/termination-log")
@@ -32,6 +36,7 @@ LOCK_WITHIN: Final = timedelta(minutes=30)
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 app.add_typer(audit, name="audit")
+app.command("maintain")(maintain)
 
 
 def main(checks: Mapping[str, CheckFn] | None = None) -> None:
@@ -92,6 +97,13 @@ def check(ctx: typer.Context) -> None:
     configure_logging("error")
     failed = asyncio.run(_check(settings, ctx.obj))
     raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def openapi() -> None:
+    """The OpenAPI 3.1 document on stdout."""
+    document = Description(route_table(), version=VERSION).document
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
 def _settings() -> Settings:

@@ -179,10 +179,10 @@ async def get_export(request: web.Request) -> web.StreamResponse:
     """GET /api/audit/export: 200 sealed rows as JSON lines, in the order of the chain. Problems: 422."""
     query = parse_query(request, ExportQuery)
     pages = service.export(request.app[DB], after=query.after, since=query.since, until=query.until)
-    first = await anext(pages, ())  # an error before the answer has begun becomes a problem document
+    first = await anext(pages, None)  # an error before the answer has begun becomes a problem document
     stream = web.StreamResponse(headers={"Content-Type": NDJSON, "Cache-Control": "no-store"})
     await stream.prepare(request)
-    await stream.write(as_lines(first).encode())
+    await stream.write(as_lines(first or ()).encode())
     async for rows in pages:
         await stream.write(as_lines(rows).encode())
     await stream.write_eof()
@@ -223,6 +223,7 @@ ROUTES: Final = (
         priority=Priority.EXPORT,
         scope=Scope.AUDIT_READ,
         query=ExportQuery,
+        produces=NDJSON,
         summary="The sealed audit trail as JSON lines",
     ),
 )
