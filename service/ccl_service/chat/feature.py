@@ -14,6 +14,7 @@ from ccl_service.agents.realtime_chat import RealtimeChat
 from ccl_service.chat.api import CHAT, ROUTES
 from ccl_service.chat.jobs import turn_loop
 from ccl_service.chat.service import Chat
+from ccl_service.chat.sql import TURNS
 from ccl_service.chat.ws import ROUTES as SOCKET
 from ccl_service.chat.ws import SOCKETS
 from ccl_service.leads.api import LEADS
@@ -48,4 +49,4 @@ async def _open_model(app: web.Application, stack: contextlib.AsyncExitStack) ->
     return model
 
 
-FEATURE: Final = Feature("chat", (*ROUTES, *SOCKET), open_chat)
+FEATURE: Final = Feature("chat", (*ROUTES, *SOCKET), open_chat, tables=(TURNS,))

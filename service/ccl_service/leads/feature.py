@@ -8,6 +8,7 @@ from uuid import uuid4
 from aiohttp import web
 
 from ccl_service.leads.api import FIRST_CONTACT, IMPORTS, LEADS, ROUTES
+from ccl_service.leads.imports import IMPORTS as IMPORT_TABLE
 from ccl_service.leads.imports import Imports
 from ccl_service.leads.jobs import import_loop
 from ccl_service.leads.service import Leads
@@ -25,4 +26,4 @@ async def open_leads(app: web.Application) -> AsyncIterator[Sequence[Worker]]:
     yield (Worker("imports", loop.run),)
 
 
-FEATURE: Final = Feature("leads", ROUTES, open_leads)
+FEATURE: Final = Feature("leads", ROUTES, open_leads, tables=(IMPORT_TABLE,))

@@ -3,7 +3,7 @@
 The file is staged in the database in pieces, because the process that takes it in is not the one that works it.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -13,10 +13,13 @@ from ccl_service.platform.db import Db
 from ccl_service.platform.problems import CclError, NotFound, TooLarge
 from ccl_service.platform.work import WorkTable
 
-IMPORTS: Final = WorkTable("imports", claimable=("queued",), columns=("position", "rows"))
+IMPORTS: Final = WorkTable("imports", claimable=("queued",), columns=("position", "rows"), reason="reason")
 CHUNK_BYTES: Final = 256 * 1024
 #: An import's own body limit: about half a million rows.
 MOST_BYTES: Final = 100 * 1024 * 1024
+
+#: Says in the audit trail that an object was made; joins the transaction that makes it.
+Record = Callable[[Db, UUID], Awaitable[None]]
 
 IMPORT_NEW: Final = """
 -- import_new: an import that is being received
@@ -96,8 +99,13 @@ class Imports:
         self._new_id = new_id
         self._wake = wake
 
-    async def stage(self, body: AsyncIterator[bytes], *, most_bytes: int = MOST_BYTES) -> UUID:
-        """Store a file piece by piece and queue it; its id. Raises TooLarge, and then nothing stays."""
+    async def stage(
+        self, body: AsyncIterator[bytes], *, most_bytes: int = MOST_BYTES, record: Record | None = None
+    ) -> UUID:
+        """Store a file piece by piece and queue it; its id. Raises TooLarge, and then nothing stays.
+
+        ``record`` joins the transaction that queues it.
+        """
         import_id = self._new_id()
         await self._db.execute(IMPORT_NEW, import_id)
         try:
@@ -106,7 +114,10 @@ class Imports:
             # Also when the caller hangs up: half a file is no import.
             await self._db.execute(IMPORT_FORGET, import_id)
             raise
-        await self._db.execute(IMPORT_QUEUE, import_id)
+        async with self._db.transaction() as tx:
+            await tx.execute(IMPORT_QUEUE, import_id)
+            if record:
+                await record(tx, import_id)
         self._wake()
         return import_id
 

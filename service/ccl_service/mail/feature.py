@@ -17,6 +17,7 @@ from ccl_service.mail.provider import Mailgun, open_session
 from ccl_service.mail.provider_log import MailgunLog
 from ccl_service.mail.reconcile import Reconciler
 from ccl_service.mail.service import FirstContacts
+from ccl_service.mail.sql import SENDS
 from ccl_service.platform.config import Settings
 from ccl_service.platform.http import DB, KEYS, SETTINGS
 from ccl_service.platform.lifecycle import Feature, Worker
@@ -70,4 +71,4 @@ async def open_mail(app: web.Application) -> AsyncIterator[Sequence[Worker]]:
         yield workers
 
 
-FEATURE: Final = Feature("mail", ROUTES, open_mail)
+FEATURE: Final = Feature("mail", ROUTES, open_mail, tables=(SENDS,))

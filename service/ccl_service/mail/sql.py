@@ -14,7 +14,16 @@ from ccl_service.platform.work import WorkTable
 #: How soon an unknown send is looked for in the provider's log, in case the webhook does not come.
 FIRST_LOOK: Final = timedelta(minutes=2)
 
-SENDS: Final = WorkTable("sends", claimable=(SendState.QUEUED, SendState.SENDING), columns=("lead_id",))
+SENDS: Final = WorkTable(
+    "sends",
+    claimable=(SendState.QUEUED, SendState.SENDING),
+    columns=("lead_id",),
+    # Besides those given up: whoever the provider may or may not have written to, and no longer tells.
+    waiting="(state = 'quarantined' OR (state = 'failed' AND reason = 'unknown'))",
+    reason="reason",
+    # One that was begun may be out already; the provider's log decides. Of the others a human has just decided.
+    resume="CASE WHEN state = 'quarantined' AND sent_at IS NOT NULL THEN 'unknown' ELSE 'queued' END",
+)
 
 ENROL: Final = """
 -- enrol: one lead in one sequence for one occasion, and its first send; nothing when it was enrolled before

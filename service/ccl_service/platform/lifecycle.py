@@ -19,6 +19,7 @@ from aiohttp import web
 from ccl_service.platform.phase import Phase, Role
 from ccl_service.platform.route import Route
 from ccl_service.platform.telemetry import Metrics
+from ccl_service.platform.work import WorkTable
 
 __all__ = ["Crew", "Feature", "Phase", "Role", "Worker", "stop", "supervised", "working"]
 
@@ -49,12 +50,14 @@ class Feature:
     """What a feature brings: its rows of the route table, and ``open``.
 
     ``open(app)`` puts the feature's services into the application under its own ``web.AppKey``s, yields its background
-    workers (they run in the roles ``jobs`` and ``all`` only), and closes its resources on exit.
+    workers (they run in the roles ``jobs`` and ``all`` only), and closes its resources on exit. ``tables`` are what
+    those workers claim from.
     """
 
     name: str
     routes: tuple[Route, ...]
     open: Callable[[web.Application], contextlib.AbstractAsyncContextManager[Sequence[Worker]]]
+    tables: tuple[WorkTable, ...] = ()
 
 
 async def supervised(worker: Worker, stop: asyncio.Event, metrics: Metrics) -> None:

@@ -42,12 +42,21 @@ WORK_COLUMNS: Final = """
 class WorkTable:
     """A table of work. ``claimable`` states are claimed when due; ``columns`` come along with each claim.
 
-    All three are constants of the program (they become SQL text), never input.
+    ``waiting`` holds for rows that wait for a human, ``reason`` says why they do, and ``resume`` is the state in which
+    they are worked again (by default the first claimable one). All are constants of the program (they become SQL
+    text), never input.
     """
 
     name: str
     claimable: tuple[str, ...]
     columns: tuple[str, ...] = ()
+    waiting: str = f"state = '{QUARANTINED}'"
+    reason: str = "NULL::text"
+    resume: str = ""
+
+    def __post_init__(self) -> None:
+        """Fill in the default of ``resume``."""
+        object.__setattr__(self, "resume", self.resume or f"'{self.claimable[0]}'")
 
     @property
     def states(self) -> str:

@@ -22,6 +22,7 @@ STATEMENTS: tuple[str, ...] = (
     # The provider's account that was asked: only its log can prove that a send was never taken.
     "ALTER TABLE sends ADD COLUMN via text",
     "CREATE INDEX sends_unknown ON sends (due_at) WHERE state = 'unknown'",
+    "CREATE INDEX sends_undecided ON sends (due_at) WHERE state = 'failed' AND reason = 'unknown'",
     WEBHOOK_TOKENS,
     "CREATE INDEX webhook_tokens_seen ON webhook_tokens (seen_at)",
 )

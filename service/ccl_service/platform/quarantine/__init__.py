@@ -1,0 +1,1 @@
+"""Rows of work that wait for a human: list them, give them back to the workers."""
