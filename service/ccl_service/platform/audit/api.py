@@ -1,7 +1,7 @@
 """Routes of the audit trail, and who a request's caller is for it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
@@ -15,12 +15,14 @@ from ccl_service.platform.audit.model import Caller, Row
 from ccl_service.platform.audit.service import Audit
 from ccl_service.platform.audit.sql import Filter
 from ccl_service.platform.auth import presented_key
+from ccl_service.platform.db import Db
 from ccl_service.platform.fields import CleanText, Instant, RowNumber
 from ccl_service.platform.http import (
     DB,
     KEYS,
     PRINCIPAL,
     REQUEST_ID,
+    ROUTE,
     Auth,
     LimitClass,
     Priority,
@@ -116,6 +118,17 @@ def caller_of(request: web.Request) -> Caller:
     key = presented_key(request.headers)
     key_id = request.app[KEYS].root_key_id(key) if principal.kind == "root" and key else None
     return Caller(principal.kind, principal.id, key_id, request[REQUEST_ID], request[CLIENT])
+
+
+def recorder(request: web.Request, object_kind: str) -> Callable[[Db, object], Awaitable[None]]:
+    """Records, in the transaction it is given, that this request did its route's action to the object with an id."""
+    action, caller, audit = request[ROUTE].audit, caller_of(request), request.app[AUDIT]
+    assert action is not None, "the row of the route table names no action"
+
+    async def record(tx: Db, object_id: object) -> None:
+        await audit.record(tx, caller, action, object_kind, object_id)
+
+    return record
 
 
 def as_document(row: Row) -> Mapping[str, Any]:

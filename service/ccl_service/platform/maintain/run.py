@@ -24,7 +24,7 @@ LOCK_ID: Final = 0x63636C_75706B
 #: One statement may take this long; in seconds.
 STATEMENT_SECONDS: Final = 30.0
 CALLER: Final = Caller("system", "maintain")
-PURGED: Final = "maintain:purge"
+PURGED: Final = "retention:purged"
 
 log = structlog.get_logger("ccl.maintain")
 

@@ -170,7 +170,7 @@ async def test_more_than_a_batch_goes_in_several_and_each_leaves_an_audit_row(db
     assert await run_rule(upkeep(), BY_NAME["chat"]) == (TaskStatus.OK, 450)
     told = await db.fetch("SELECT action, principal_id, object_kind, objects FROM audit_log ORDER BY id")
     assert [tuple(row) for row in told] == [
-        ("maintain:purge", "maintain", "conversations", number) for number in (200, 200, 50)
+        ("retention:purged", "maintain", "conversations", number) for number in (200, 200, 50)
     ]
 
 
