@@ -84,16 +84,17 @@ async def test_what_the_claims_gave_up_is_what_the_list_shows(client: Any, root:
 
 
 @pytest.mark.parametrize(
-    ("state", "reason", "begun", "resumed"),
+    ("row", "resumed"),
     [
-        ("quarantined", None, False, "queued"),
-        ("quarantined", None, True, "unknown"),  # it may be out; the log tells
-        ("failed", "unknown", True, "queued"),  # nobody can tell any more; a human decided
+        (("quarantined", None, False), "queued"),
+        (("quarantined", None, True), "unknown"),  # it may be out; the log tells
+        (("failed", "unknown", True), "queued"),  # nobody can tell any more; a human decided
     ],
 )
 async def test_a_send_is_worked_again_from_where_it_may_be(
-    client: Any, root: Any, db: Any, state: str, reason: str | None, begun: bool, resumed: str
+    client: Any, root: Any, db: Any, row: tuple[str, str | None, bool], resumed: str
 ) -> None:
+    state, reason, begun = row
     send = await a_send(db, state, reason, begun=begun)
     assert [item["reason"] for item in await listed(client, root)] == [reason]
     answer = await client.post(f"/api/work/sends/{send}/retry", headers=root)
