@@ -16,13 +16,12 @@ from typing import Annotated, Final, NoReturn
 import typer
 
 from ccl_contract.readiness import CheckStatus
-from ccl_service import serving
-from ccl_service.main import open_service, route_table
+from ccl_service import checking, serving
+from ccl_service.main import route_table
 from ccl_service.platform.audit.cli import app as audit
 from ccl_service.platform.config import Settings, SettingsError, load_database_settings, load_settings
 from ccl_service.platform.description import Description
 from ccl_service.platform.maintain.cli import command as maintain
-from ccl_service.platform.monitoring import CHECKS
 from ccl_service.platform.phase import Role
 from ccl_service.platform.problems import CclError
 from ccl_service.platform.readiness import CheckFn
@@ -91,12 +90,20 @@ def migrate(
 
 
 @app.command()
-def check(ctx: typer.Context) -> None:
-    """Production readiness as a table; exit code 1 when a check fails."""
+def check(
+    ctx: typer.Context,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The report as JSON, as the operator's gate reads it.")
+    ] = False,
+) -> None:
+    """Production readiness as a table. Exit code 0: ready; 1: a check fails or the settings are wrong."""
     settings = _settings()
     configure_logging("error")
-    failed = asyncio.run(_check(settings, ctx.obj))
-    raise typer.Exit(1 if failed else 0)
+    found = asyncio.run(checking.examine(settings, ctx.obj))
+    sys.stdout.write(
+        found.model_dump_json(by_alias=True, exclude_none=True) + "\n" if as_json else checking.table(found)
+    )
+    raise typer.Exit(1 if found.status is CheckStatus.FAIL else 0)
 
 
 @app.command()
@@ -116,16 +123,6 @@ def _settings() -> Settings:
 def _fail(line: str) -> NoReturn:
     sys.stderr.write(f"ccl-service: {line}\n")
     raise typer.Exit(1)
-
-
-async def _check(settings: Settings, checks: Mapping[str, CheckFn]) -> bool:
-    async with open_service(settings, checks=checks) as service:
-        results = await service.app[CHECKS].run()
-    width = max(len(c.id) for c in results)
-    for result in results:
-        line = " ".join(filter(None, (f"{result.id:<{width}}  {result.status:<4} ", result.message)))
-        sys.stdout.write(line.rstrip() + (f" → {result.action}" if result.action else "") + "\n")
-    return any(c.status is CheckStatus.FAIL for c in results)
 
 
 def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":

@@ -79,6 +79,22 @@ async def running(
         await errors
 
 
+async def command(environ: dict[str, str], *arguments: str) -> tuple[int, str, str]:
+    """Run ``ccl-service`` to its end: exit code, output, errors."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "ccl_service",
+        *arguments,
+        env={"PATH": os.environ["PATH"]} | environ,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
 async def _read(process: asyncio.subprocess.Process) -> None:
     assert process.stderr is not None
     while line := await process.stderr.readline():

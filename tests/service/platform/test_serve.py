@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,22 +12,7 @@ import pytest
 
 from ccl_contract.readiness import CheckStatus, ReadinessReport
 from ccl_contract.schema import MigrationReport
-from tests.service.processes import free_port, running, until_refused, until_status
-
-
-async def command(environ: dict[str, str], *arguments: str) -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "ccl_service",
-        *arguments,
-        env={"PATH": os.environ["PATH"]} | environ,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await asyncio.wait_for(process.communicate(), 30)
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
+from tests.service.processes import command, free_port, running, until_refused, until_status
 
 
 @pytest.fixture
@@ -110,7 +93,7 @@ async def test_a_taken_port_is_one_line_with_the_fix(environ: dict[str, str]) ->
 async def test_check_prints_a_table_and_fails_like_the_gate(environ: dict[str, str]) -> None:
     code, out, _ = await command(environ, "check")
     assert code == 1
-    verdicts = {line.split()[0]: line.split()[1] for line in out.splitlines()}
+    verdicts = {words[1]: words[0] for words in map(str.split, out.splitlines())}
     assert verdicts["DatabaseReachable"] == "pass"
     assert verdicts["MailgunKeys"] == "fail"
 
