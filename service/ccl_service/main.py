@@ -15,15 +15,26 @@ from ccl_service.platform.api_keys.feature import FEATURE as API_KEYS
 from ccl_service.platform.assembly import Service, open_platform, wall_clock
 from ccl_service.platform.audit.feature import FEATURE as AUDIT
 from ccl_service.platform.config import Settings
-from ccl_service.platform.http import Clock
+from ccl_service.platform.http import DB, Clock, Route
 from ccl_service.platform.lifecycle import Feature, Worker
+from ccl_service.platform.observability import queue_loop
 from ccl_service.platform.phase import Role
+from ccl_service.platform.quarantine.feature import work_feature
 from ccl_service.platform.readiness import CheckFn
+from ccl_service.platform.table import whole_table
 
-__all__ = ["FEATURES", "Service", "open_service", "wall_clock"]
+__all__ = ["FEATURES", "Service", "open_service", "route_table", "wall_clock"]
 
 #: In the order in which they open: a feature may use the services of those before it.
-FEATURES: Final[tuple[Feature, ...]] = (AUDIT, API_KEYS, MAIL, LEADS, CHAT)
+_FEATURES: Final = (AUDIT, API_KEYS, MAIL, LEADS, CHAT)
+#: The tables of background work, whoever works them.
+WORK_TABLES: Final = tuple(table for feature in _FEATURES for table in feature.tables)
+FEATURES: Final[tuple[Feature, ...]] = (*_FEATURES, work_feature(WORK_TABLES))
+
+
+def route_table() -> tuple[Route, ...]:
+    """Every row of a process that serves everything, without opening anything."""
+    return whole_table(route for feature in FEATURES for route in feature.routes)
 
 
 @contextlib.asynccontextmanager
@@ -46,4 +57,6 @@ async def open_service(
         workers: list[Worker] = []
         for feature in FEATURES:
             workers += await stack.enter_async_context(feature.open(service.app))
+        if settings.metrics_enabled:
+            workers.append(queue_loop(service.app, service.app[DB], WORK_TABLES, service.metrics))
         yield service if role is Role.WEB else replace(service, workers=(*service.workers, *workers))

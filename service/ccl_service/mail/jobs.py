@@ -184,7 +184,7 @@ class Sender:
         assert self._provider is not None  # held otherwise
         answer = await self._provider.send(letter)
         kind = type(answer).__name__
-        log.info("provider answered", action="mail.send.answered", send_id=str(letter.send_id), answer=kind)
+        log.info("provider answered", action="mail.send.answered", send_id=str(letter.send_id), outcome=kind)
         return answer
 
     async def _settle(self, work: Work, answer: Answer) -> None:

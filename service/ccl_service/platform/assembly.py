@@ -15,21 +15,29 @@ from aiohttp import web
 from ccl_service.platform.api_keys.directory import Directory
 from ccl_service.platform.checks.catalog import register_all
 from ccl_service.platform.checks.verdict import Subject
+from ccl_service.platform.components import HealthCheck
 from ccl_service.platform.config import Settings
-from ccl_service.platform.db import PoolDb, PoolSize
+from ccl_service.platform.db import PoolDb, PoolSize, PoolWatch
+from ccl_service.platform.dependencies import Dependencies
+from ccl_service.platform.description import DESCRIPTION, Description
 from ccl_service.platform.health import DatabaseProbe
-from ccl_service.platform.http import CLOCK, DB, Clock, Platform, Route, build_app
+from ccl_service.platform.http import CLOCK, DB, PHASE, Clock, Platform, Route, build_app
 from ccl_service.platform.instances import Heartbeat, Instance
 from ccl_service.platform.keys import KeyRing
 from ccl_service.platform.lifecycle import Worker
 from ccl_service.platform.limits import Limit, LimitClass, Limiter, RedisCounts
-from ccl_service.platform.monitoring import CHECKS, PROBE, REDIS, ROLE, STARTED, routes
-from ccl_service.platform.moving import ROUTES as MOVING
-from ccl_service.platform.openapi import openapi_route
+from ccl_service.platform.monitoring import CHECKS, PROBE, ROLE
+from ccl_service.platform.observability import DEPENDENCIES, HEALTH, PROFILE, STARTED, loops, observe_process
 from ccl_service.platform.phase import Phase, Role
 from ccl_service.platform.problems import DatabaseUnavailable
+from ccl_service.platform.profiler import ProfileSlot
 from ccl_service.platform.readiness import CheckFn, CheckRegistry
+from ccl_service.platform.replicas import Replicas
+from ccl_service.platform.shedding import Shedder
+from ccl_service.platform.table import whole_table
 from ccl_service.platform.telemetry import Metrics
+from ccl_service.platform.telemetry.pool import MeasuredPool
+from ccl_service.platform.telemetry.tracing import OtelTracer, open_tracer
 from ccl_service.version import VERSION
 
 
@@ -65,7 +73,9 @@ async def open_platform(
     """
     metrics = Metrics()
     async with contextlib.AsyncExitStack() as stack:
-        db = await _open_db(settings, stack)
+        tracer = _open_tracer(settings, stack)
+        db = await _open_db(settings, stack, MeasuredPool(metrics, tracer))
+        replicas = await _open_replicas(settings, db, metrics, stack)
         redis = await _open_redis(settings, stack)
         keys = KeyRing(
             settings.keys,
@@ -79,6 +89,7 @@ async def open_platform(
             on_shared_failure=lambda: metrics.count("ccl_limit_sync_failures"),
         )
         phase = Phase()
+        shedder = Shedder(waiting=lambda: db.waiting, connections=db.size)
         directory = Directory(db, clock=asyncio.get_running_loop().time)
         platform = Platform(
             settings=settings,
@@ -89,30 +100,56 @@ async def open_platform(
             metrics=metrics,
             clock=clock,
             phase=phase,
+            shedder=shedder,
+            replicas=replicas,
+            tracer=tracer,
         )
-        table = (*routes(metrics_enabled=settings.metrics_enabled), *MOVING, *features)
-        app = build_app(platform, (*table, openapi_route(table, version=VERSION)))
+        table = whole_table(features, metrics_enabled=settings.metrics_enabled)
+        app = build_app(platform, table)
+        app[DESCRIPTION] = Description(table, version=VERSION)
         await _add_monitoring(app, settings, stack, role=role, redis=redis, checks=checks)
-        beat = Heartbeat(db, Instance(_pod(settings), settings.ccl_revision, role))
+        app[DEPENDENCIES] = Dependencies(metrics, asyncio.get_running_loop().time, tracer)
+        _add_observability(app, settings, role=role, redis=redis)
+        instance = Instance(_pod(settings), settings.ccl_revision, role)
+        beat = Heartbeat(db, instance)
         own = (
             Worker("keys", keys.run),
             Worker("key-use", directory.run),
             Worker("limits", limiter.run),
             Worker("heartbeat", beat.run),
+            Worker("load", shedder.run),
+            *((Worker("replicas", replicas.run),) if replicas else ()),
+            *(loops(app, settings, instance) if settings.metrics_enabled else ()),
         )
         yield Service(app, own, metrics, phase)
 
 
-async def _open_db(settings: Settings, stack: contextlib.AsyncExitStack) -> PoolDb:
-    size = PoolSize(
+async def _open_db(settings: Settings, stack: contextlib.AsyncExitStack, watch: PoolWatch) -> PoolDb:
+    db = PoolDb(settings.database_url.get_secret_value(), _pool_size(settings), watch=watch)
+    await db.open()
+    stack.push_async_callback(db.close)
+    return db
+
+
+async def _open_replicas(
+    settings: Settings, db: PoolDb, metrics: Metrics, stack: contextlib.AsyncExitStack
+) -> Replicas | None:
+    pools = [
+        PoolDb(url.get_secret_value(), _pool_size(settings), application="ccl-service read")
+        for url in settings.database_replica_urls
+    ]
+    for pool in pools:
+        await pool.open()
+        stack.push_async_callback(pool.close)
+    return Replicas(db, pools, metrics, clock=asyncio.get_running_loop().time) if pools else None
+
+
+def _pool_size(settings: Settings) -> PoolSize:
+    return PoolSize(
         connections=settings.db_pool_size,
         idle=timedelta(milliseconds=settings.db_idle_timeout_ms),
         connect=timedelta(milliseconds=settings.db_connect_timeout_ms),
     )
-    db = PoolDb(settings.database_url.get_secret_value(), size)
-    await db.open()
-    stack.push_async_callback(db.close)
-    return db
 
 
 async def _open_redis(settings: Settings, stack: contextlib.AsyncExitStack) -> RedisCounts | None:
@@ -141,8 +178,26 @@ async def _add_monitoring(
     probe = DatabaseProbe(settings.database_url.get_secret_value(), clock=loop.time)
     stack.push_async_callback(probe.close)
     app[PROBE], app[CHECKS], app[ROLE], app[STARTED] = probe, registry, role, loop.time()
-    if redis is not None:
-        app[REDIS] = redis
+
+
+def _open_tracer(settings: Settings, stack: contextlib.AsyncExitStack) -> OtelTracer | None:
+    if settings.otel_exporter_otlp_endpoint is None:
+        return None
+    tracer = open_tracer(
+        settings.otel_exporter_otlp_endpoint,
+        version=VERSION,
+        revision=settings.ccl_revision,
+        pod=_pod(settings),
+    )
+    stack.push_async_callback(asyncio.to_thread, tracer.close)
+    return tracer
+
+
+def _add_observability(app: web.Application, settings: Settings, *, role: Role, redis: RedisCounts | None) -> None:
+    clock = asyncio.get_running_loop().time
+    app[HEALTH] = HealthCheck(app[PROBE], app[DB], redis, app[DEPENDENCIES], phase=app[PHASE], clock=clock)
+    app[PROFILE] = ProfileSlot()
+    observe_process(app, settings, role=role)
 
 
 def _limits(settings: Settings) -> Mapping[LimitClass, Limit]:

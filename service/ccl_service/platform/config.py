@@ -118,6 +118,9 @@ class Settings(DatabaseSettings):
     trust_proxy: Trust = TrustProxy()
     public_base_url: HttpUrl | None = None
     redis_url: RedisUrl | None = None
+    #: Where errors are reported to, and spans exported to (OTLP over HTTP); absent: nowhere.
+    sentry_dsn: SecretStr | None = None
+    otel_exporter_otlp_endpoint: HttpUrl | None = None
     port: int = Field(default=5000, ge=0, le=65535)
     log_level: Annotated[Literal["debug", "info", "warn", "error"], Level] = "warn"
     metrics_enabled: bool = True

@@ -8,10 +8,11 @@ import abc
 import asyncio
 import contextlib
 import ssl
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import asyncpg
 
@@ -105,6 +106,11 @@ class Db(abc.ABC):
     def connection(self) -> contextlib.AbstractAsyncContextManager["asyncpg.Connection[Any]"]:
         """A connection for the length of a block; translates errors."""
 
+    @property
+    def read(self) -> "Db":
+        """For statements that only read and may show what was true some seconds ago: a copy, where there is one."""
+        return self
+
     async def fetch(self, sql: str, *args: object, timeout: float | None = None) -> list[asyncpg.Record]:
         """All rows."""
         async with self.connection() as con:
@@ -194,6 +200,19 @@ class PoolSize:
     connect: timedelta = timedelta(seconds=60)
 
 
+class PoolWatch(Protocol):
+    """Is told how a pool fares. Called in the event loop; must neither wait nor raise."""
+
+    def waited(self, seconds: float) -> None:
+        """A caller has got a connection after ``seconds``."""
+
+    def failed(self, code: str) -> None:
+        """A caller got this problem for the database's sake."""
+
+    def opened(self, con: "asyncpg.Connection[Any]") -> None:
+        """A connection to the server is new."""
+
+
 async def _no_reset(_: object) -> None:
     """Nothing: see the module's docstring."""
 
@@ -201,8 +220,15 @@ async def _no_reset(_: object) -> None:
 class PoolDb(Db):
     """A pool. It opens without touching the database, so that a process starts while the database is away."""
 
-    def __init__(self, dsn: str, size: PoolSize, *, application: str = "ccl-service") -> None:
+    def __init__(
+        self, dsn: str, size: PoolSize, *, application: str = "ccl-service", watch: PoolWatch | None = None
+    ) -> None:
         self._size = size
+        self._watch = watch
+        #: What ``read`` leads to; the pool itself while there is no copy.
+        self.reader: Db = self
+        #: Callers that wait for a connection.
+        self.waiting = 0
         # asyncpg's own waiters are not served in order; asyncio's semaphore is first in, first out
         self._turn = asyncio.Semaphore(size.connections)
         self._returning: set[asyncio.Task[None]] = set()
@@ -215,7 +241,12 @@ class PoolDb(Db):
             reset=_no_reset,
             command_timeout=STATEMENT_SECONDS,
             server_settings={"application_name": application},
+            init=self._opened if watch else None,
         )
+
+    async def _opened(self, con: Any) -> None:
+        if self._watch:
+            self._watch.opened(con)
 
     async def open(self) -> None:
         """Make the pool ready for use."""
@@ -237,6 +268,11 @@ class PoolDb(Db):
             self._pool.terminate()
 
     @property
+    def read(self) -> Db:
+        """See ``Db``."""
+        return self.reader
+
+    @property
     def size(self) -> int:
         """The most connections there can be."""
         return self._size.connections
@@ -248,25 +284,38 @@ class PoolDb(Db):
 
     @contextlib.asynccontextmanager
     async def connection(self) -> "AsyncIterator[asyncpg.Connection[Any]]":
-        with translated():
-            con = await self._acquire()
-            cut_off = False
-            try:
-                yield con
-            except BaseException as exc:
-                cut_off = _cut_off(exc)
-                raise
-            finally:
-                await self._release(con, cut_off=cut_off)
+        try:
+            with translated():
+                con = await self._acquire()
+                cut_off = False
+                try:
+                    yield con
+                except BaseException as exc:
+                    cut_off = _cut_off(exc)
+                    raise
+                finally:
+                    await self._release(con, cut_off=cut_off)
+        except (DatabaseUnavailable, StatementAborted) as exc:
+            if self._watch:
+                self._watch.failed(exc.code)
+            raise
 
     async def _acquire(self) -> Any:
-        async with asyncio.timeout(ACQUIRE_SECONDS):
-            await self._turn.acquire()
-            try:
-                return await self._pool.acquire()
-            except BaseException:
-                self._turn.release()
-                raise
+        started = time.perf_counter()
+        self.waiting += 1
+        try:
+            async with asyncio.timeout(ACQUIRE_SECONDS):
+                await self._turn.acquire()
+                try:
+                    con = await self._pool.acquire()
+                except BaseException:
+                    self._turn.release()
+                    raise
+        finally:
+            self.waiting -= 1
+        if self._watch:
+            self._watch.waited(time.perf_counter() - started)
+        return con
 
     async def _release(self, con: Any, *, cut_off: bool) -> None:
         """Give the connection back; behind the request's back when its statement was cut off.

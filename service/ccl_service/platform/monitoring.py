@@ -1,24 +1,18 @@
 """Probes and the monitoring API. Strangers learn whether the service works; details need a key."""
 
-import asyncio
-from collections.abc import Awaitable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import SecretStr
 
 from ccl_contract.readiness import CheckStatus
+from ccl_service.platform import observability
 from ccl_service.platform.auth import PRINCIPAL
-from ccl_service.platform.database_view import read_database
-from ccl_service.platform.db import PoolDb
-from ccl_service.platform.health import DatabaseHealth, DatabaseProbe
+from ccl_service.platform.config_view import config_view
+from ccl_service.platform.health import DatabaseProbe
 from ccl_service.platform.http import (
-    CLOCK,
     DB,
     KEYS,
-    METRICS,
     PHASE,
     SETTINGS,
     Auth,
@@ -28,19 +22,14 @@ from ccl_service.platform.http import (
     Scope,
     json_reply,
 )
-from ccl_service.platform.limits import RedisCounts
-from ccl_service.platform.performance import error_note, fleet_document, own_windows, read_fleet, views
+from ccl_service.platform.observability import HEALTH, uptime
 from ccl_service.platform.phase import Role
-from ccl_service.platform.problems import CclError
 from ccl_service.platform.readiness import CheckRegistry, report
 from ccl_service.version import VERSION
 
 PROBE: Final = web.AppKey("probe", DatabaseProbe)
 CHECKS: Final = web.AppKey("checks", CheckRegistry)
-REDIS: Final = web.AppKey("redis", RedisCounts)
 ROLE: Final = web.AppKey("role", Role)
-STARTED: Final = web.AppKey("started", float)
-T = TypeVar("T")
 
 
 async def live(_: web.Request) -> web.Response:
@@ -59,50 +48,21 @@ async def ready(request: web.Request) -> web.Response:
 
 
 async def health(request: web.Request) -> web.Response:
-    """GET /health: 200, or 503 for the database or the way out. With a key: latencies, versions, the pool."""
+    """GET /health: 200, or 503 for the database or the way out. With a key: every component, latencies, versions."""
     app = request.app
-    database = await app[PROBE].check()
-    draining = app[PHASE].draining
-    redis = await _redis_state(app)
-    failed = draining or database.state != "up"
-    degraded = redis == "down"
-    status = "draining" if draining else "unhealthy" if failed else "degraded" if degraded else "healthy"
-    components: dict[str, Any] = {"database": {"state": database.state}, "redis": {"state": redis}}
-    document: dict[str, Any] = {"status": status, "components": components}
-    if request[PRINCIPAL].may(Scope.MONITORING_READ):
-        components["database"] |= _database_details(app, database)
+    found = await app[HEALTH].run()
+    details = request[PRINCIPAL].may(Scope.MONITORING_READ)
+    document = found.document(details=details)
+    if details:
         settings = app[SETTINGS]
         document |= {
             "version": VERSION,
             "revision": settings.ccl_revision,
             "role": app[ROLE],
             "environment": settings.env,
-            "uptime_s": _uptime(app),
+            "uptime_s": uptime(app),
         }
-    return json_reply(document, status=503 if failed else 200)
-
-
-def _database_details(app: web.Application, database: DatabaseHealth) -> Mapping[str, Any]:
-    db = app[DB]
-    pool = {"in_use": db.in_use, "size": db.size} if isinstance(db, PoolDb) else {}
-    return {
-        "latency_ms": database.latency_ms,
-        "age_s": round(asyncio.get_running_loop().time() - database.checked_at, 2),
-        "reason": database.reason,
-        "pool": pool,
-    }
-
-
-async def _redis_state(app: web.Application) -> str:
-    redis = app.get(REDIS)
-    if redis is None:
-        return "unused"
-    try:
-        async with asyncio.timeout(1):
-            await redis.ping()
-    except (OSError, TimeoutError):
-        return "down"
-    return "up"
+    return json_reply(document, status=200 if found.fit else 503)
 
 
 async def production_readiness(request: web.Request) -> web.Response:
@@ -116,78 +76,14 @@ async def production_readiness(request: web.Request) -> web.Response:
     return json_reply({"v": 1, "status": document.status, "counts": counts})
 
 
-async def metrics(request: web.Request) -> web.Response:
-    """GET metrics: this process's numbers as JSON; 401."""
-    app = request.app
-    _observe(app)
-    return json_reply({"at": app[CLOCK](), "uptime_s": _uptime(app), "metrics": app[METRICS].samples()})
-
-
-async def prometheus(request: web.Request) -> web.Response:
-    """GET metrics/prometheus: the exposition format; 401."""
-    _observe(request.app)
-    body = generate_latest(request.app[METRICS].registry)
-    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-
-async def performance(request: web.Request) -> web.Response:
-    """GET performance: rates, errors and percentiles over 1, 5 and 60 minutes, of this process and the fleet; 401.
-
-    The parts that come from the database are null, and ``unavailable`` says so, while it does not answer.
-    """
-    app = request.app
-    fleet, database = await asyncio.gather(_or_none(read_fleet(app[DB])), _or_none(read_database(app[DB])))
-    unavailable = [name for name, part in (("fleet", fleet), ("database", database)) if part is None]
-    return json_reply(
-        {
-            "at": app[CLOCK](),
-            "uptime_s": _uptime(app),
-            "percentiles": error_note(),
-            "process": {"windows": views(own_windows(app[METRICS].windows))},
-            "fleet": fleet_document(fleet) if fleet else None,
-            "database": database,
-            "unavailable": unavailable,
-        }
-    )
-
-
-async def _or_none(asked: Awaitable[T]) -> T | None:
-    try:
-        return await asked
-    except CclError:
-        return None
-
-
 async def config(request: web.Request) -> web.Response:
-    """GET config: the effective settings, secrets masked; 401."""
-    settings = request.app[SETTINGS]
-    shown = {name: _masked(getattr(settings, name)) for name in type(settings).model_fields if name != "keys"}
-    keys = {str(name): "file" if source.file else "value" for name, source in settings.keys.items()}
-    return json_reply({"settings": shown, "keys": keys, "key_ids": request.app[KEYS].ids()})
-
-
-def _masked(value: object) -> object:
-    if isinstance(value, SecretStr):
-        return "***"
-    if isinstance(value, tuple):
-        return list(value)
-    return value if value is None or isinstance(value, bool | int | str) else str(value)
-
-
-def _observe(app: web.Application) -> None:
-    app[METRICS].gauge("ccl_http_in_flight", app[PHASE].in_flight)
-    db = app[DB]
-    if isinstance(db, PoolDb):
-        app[METRICS].gauge("ccl_db_connections_in_use", db.in_use)
-        app[METRICS].gauge("ccl_db_connections_max", db.size)
-
-
-def _uptime(app: web.Application) -> float:
-    return round(asyncio.get_running_loop().time() - app[STARTED], 2)
+    """GET config: the effective settings with their sources, secrets masked; 401."""
+    view = config_view(request.app[SETTINGS], request.app[KEYS].ids())
+    return json_reply(view.model_dump(mode="json"))
 
 
 def routes(*, metrics_enabled: bool) -> tuple[Route, ...]:
-    """The rows of this module; without metrics the three that show them are absent."""
+    """The rows of this module; without metrics those that show them are absent."""
     base = "/api/monitoring"
     probes = tuple(
         Route("GET", prefix + path, handler, Auth.PUBLIC, LimitClass.NONE, priority=Priority.PROBE)
@@ -203,17 +99,10 @@ def routes(*, metrics_enabled: bool) -> tuple[Route, ...]:
         priority=Priority.PROBE,
     )
     watched = (*probes, gate, _watched("/config", config))
-    if not metrics_enabled:
-        return watched
-    return (
-        *watched,
-        _watched("/metrics", metrics),
-        _watched("/metrics/prometheus", prometheus, scope=Scope.METRICS_SCRAPE),
-        _watched("/performance", performance),
-    )
+    return (*watched, *observability.routes()) if metrics_enabled else watched
 
 
-def _watched(path: str, handler: Handler, *, scope: Scope = Scope.MONITORING_READ) -> Route:
+def _watched(path: str, handler: Handler) -> Route:
     """A view that needs a key. Never turned away under load, when it is needed most: its limit keeps it cheap."""
     return Route(
         "GET",
@@ -222,5 +111,5 @@ def _watched(path: str, handler: Handler, *, scope: Scope = Scope.MONITORING_REA
         Auth.KEY,
         LimitClass.MONITORING,
         priority=Priority.PROBE,
-        scope=scope,
+        scope=Scope.MONITORING_READ,
     )

@@ -21,9 +21,11 @@ LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 #: Metric → (what it says, its labels).
 _COUNTERS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "ccl_http_requests": ("Requests by route template and status", ("method", "route", "status")),
+    "ccl_http_shed": ("Requests turned away because there was more work than time", ("priority",)),
     "ccl_http_limited": ("Requests refused by a limit", ("limit",)),
     "ccl_limit_sync_failures": ("Reconciliations with Redis that failed; counting went on locally", ()),
     "ccl_key_read_failures": ("Key files that could not be used; the last good set stayed", ("key",)),
+    "ccl_db_reads": ("Statements that a replica may answer, by who did", ("target",)),
     "ccl_db_failures": ("Statements that failed for the database's sake, by problem code", ("code",)),
     "ccl_worker_failures": ("Background loops that failed and were started again", ("worker",)),
     "ccl_work_claimed": ("Rows claimed", ("queue",)),
@@ -44,6 +46,8 @@ _GAUGES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "ccl_http_in_flight": ("Requests being answered", ()),
     "ccl_db_connections_in_use": ("Pool connections lent out", ()),
     "ccl_db_connections_max": ("Pool connections at most", ()),
+    "ccl_db_replica_lag_seconds": ("How far a replica is behind; +Inf when it is away", ("replica",)),
+    "ccl_db_replica_usable": ("1 while a replica is read", ("replica",)),
     "ccl_db_waiters": ("Callers that wait for a pool connection", ()),
     "ccl_work_due": ("Rows that are due and unclaimed, counted up to a bound", ("queue",)),
     "ccl_work_leased": ("Rows under a lease, counted up to a bound", ("queue",)),

@@ -5,7 +5,7 @@ and social security numbers, and keys, because a sentence of a library may hold 
 """
 
 import re
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, MutableMapping
 from datetime import date, datetime, timedelta
 from types import FrameType, TracebackType
 from typing import Any, Final
@@ -17,17 +17,16 @@ MOST_FRAMES: Final = 40
 
 #: Names under which text may appear: codes, names of the program, opaque ids. Never what a person typed.
 TEXT_FIELDS: Final = frozenset(
-    """action actor actor_id agent answer batch check check_id code component environment error event exception field
-    grace hold host_class id import_id index key kind level limit logger member message_type method mode name outcome
-    phase pod principal principal_id problem provider queue reason request_id revision role route rule scope send_id
-    setting source span_id state status step subject_class table task timestamp tool trace_id turn_id variable version
-    worker""".split()  # noqa: SIM905 - one word a line would hide the list
+    """action actor agent batch check code component environment error event id kind level logger method outcome phase
+    pod principal principal_id problem provider queue reason replica request_id revision role route send_id setting
+    source span_id state status step table task timestamp tool trace_id turn_id variable version worker
+    """.split()  # noqa: SIM905 - one word a line would hide the list
 )
 
 _RULES: Final = (
     # keys first: what follows would cut them into pieces
     (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}"), r"\1 " + MASK),
-    (re.compile(r"\b(?:sk|pk|key|pubkey|ccl)[-_][A-Za-z0-9_-]{12,}"), MASK),
+    (re.compile(r"\b(?:sk-|pk-|pubkey-|ccl_)[A-Za-z0-9_-]{12,}|\bkey-[0-9a-f]{12,}"), MASK),
     (re.compile(r"\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)?"), MASK),
     (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/@:]*:[^\s/@]*@"), r"\1" + MASK + "@"),
     (re.compile(r"(?i)\b(password|passwd|secret|token|api[_-]?key)(\s*[=:]\s*)[^\s,;&'\"]+"), r"\1\2" + MASK),
@@ -54,8 +53,6 @@ def value(name: str, given: object) -> object:
             return given.total_seconds()
         case str():
             return scrub(given) if name in TEXT_FIELDS else MASK
-        case Mapping():
-            return {str(key): value(str(key), inner) for key, inner in given.items() if _is_name(key)}
         case list() | tuple() | set() | frozenset():
             return [value(name, inner) for inner in given]
         case _:
@@ -65,10 +62,6 @@ def value(name: str, given: object) -> object:
 def fields(event: MutableMapping[str, Any]) -> dict[str, Any]:
     """A log line with every field judged."""
     return {name: value(name, given) for name, given in event.items()}
-
-
-def _is_name(key: object) -> bool:
-    return isinstance(key, str) and key.isidentifier() and len(key) <= 40
 
 
 def describe(exc: BaseException) -> list[dict[str, Any]]:

@@ -1,0 +1,199 @@
+"""The history of metrics: one narrow row per process and minute, and questions to it across processes and time.
+
+A counter is stored as what was added in that minute, a gauge as it stood, latencies as a mergeable histogram. Old rows
+are removed by ``ccl-service maintain``.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
+
+import structlog
+
+from ccl_service.platform.db import Db
+from ccl_service.platform.instances import Instance
+from ccl_service.platform.performance import milliseconds
+from ccl_service.platform.problems import CclError
+from ccl_service.platform.telemetry import Metrics
+from ccl_service.platform.telemetry.histogram import LogHistogram
+from ccl_service.platform.telemetry.windows import whole
+
+EVERY: Final = timedelta(minutes=1)
+
+
+class Kind(StrEnum):
+    """How minutes and processes become one point of a step."""
+
+    #: Everything added, by all processes.
+    SUM = "sum"
+    #: All processes together, on average over the step.
+    MEAN = "mean"
+    #: The largest of any process at any minute.
+    MAX = "max"
+    #: One series over another.
+    RATIO = "ratio"
+    #: Of all answers of the step.
+    PERCENTILE = "percentile"
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A metric of the history. ``sample`` is the Prometheus sample it comes from, ``where`` a test of its labels."""
+
+    kind: Kind
+    unit: str
+    sample: str = ""
+    where: tuple[tuple[str, str], ...] = ()
+    #: For percentiles the fraction in percent.
+    percent: int = 0
+
+    def read(self, samples: Sequence[Mapping[str, Any]]) -> float:
+        """The sum of the samples that match; a ``where`` value matches by its beginning."""
+        return sum(
+            s["value"]
+            for s in samples
+            if s["name"] == self.sample and all(s["labels"].get(k, "").startswith(v) for k, v in self.where)
+        )
+
+
+def _sum(sample: str, unit: str, **where: str) -> Series:
+    return Series(Kind.SUM, unit, sample, tuple(where.items()))
+
+
+#: Everything that the history knows, by name.
+SERIES: Final[Mapping[str, Series]] = {
+    "requests": _sum("ccl_http_requests_total", "requests"),
+    "errors": _sum("ccl_http_requests_total", "requests", status="5"),
+    "error_rate": Series(Kind.RATIO, "ratio"),
+    "p50_ms": Series(Kind.PERCENTILE, "ms", percent=50),
+    "p95_ms": Series(Kind.PERCENTILE, "ms", percent=95),
+    "p99_ms": Series(Kind.PERCENTILE, "ms", percent=99),
+    "limited": _sum("ccl_http_limited_total", "requests"),
+    "db_failures": _sum("ccl_db_failures_total", "statements"),
+    "leads_created": _sum("ccl_leads_created_total", "leads"),
+    "first_contacts": _sum("ccl_first_contacts_total", "leads"),
+    "sends_accepted": _sum("ccl_sends_total", "sends", state="accepted"),
+    "sends_delivered": _sum("ccl_sends_total", "sends", state="delivered"),
+    "sends_bounced": _sum("ccl_sends_total", "sends", state="bounced"),
+    "chat_turns": _sum("ccl_chat_turns_total", "turns"),
+    "import_rows": _sum("ccl_import_rows_total", "rows"),
+    "model_cost_usd": _sum("ccl_provider_cost_usd_total", "USD"),
+    "cpu_seconds": _sum("process_cpu_seconds_total", "s"),
+    "memory_bytes": Series(Kind.MEAN, "bytes", "process_resident_memory_bytes"),
+    "db_connections_in_use": Series(Kind.MEAN, "connections", "ccl_db_connections_in_use"),
+    "work_due": Series(Kind.MAX, "rows", "ccl_work_due"),
+    "work_in_quarantine": Series(Kind.MAX, "rows", "ccl_work_in_quarantine"),
+}
+#: Numerator and denominator.
+RATIOS: Final[Mapping[str, tuple[str, str]]] = {"error_rate": ("errors", "requests")}
+
+RECORD_SQL: Final = """
+-- history_record: the minute's row of process $1 of revision $2; none when this minute has one
+INSERT INTO metrics_history (at, pod, revision, values, latency)
+VALUES (date_trunc('minute', now()), $1, $2, $3::jsonb, $4::jsonb) ON CONFLICT DO NOTHING"""
+
+_BUCKET: Final = "date_bin($3::interval, at, $1::timestamptz)"
+_RANGE: Final = "at >= $1 AND at < $2"
+
+SUM_SQL: Final = f"""
+-- history_sum: metric $4 from $1 until $2 by steps of $3
+SELECT {_BUCKET} AS bucket, sum((values ->> $4)::float8) AS value
+  FROM metrics_history WHERE {_RANGE} AND values ? $4 GROUP BY 1 ORDER BY 1"""  # noqa: S608 - constants of the program
+
+MAX_SQL: Final = f"""
+-- history_max: the largest value of metric $4 from $1 until $2 by steps of $3
+SELECT {_BUCKET} AS bucket, max((values ->> $4)::float8) AS value
+  FROM metrics_history WHERE {_RANGE} AND values ? $4 GROUP BY 1 ORDER BY 1"""  # noqa: S608
+
+MEAN_SQL: Final = f"""
+-- history_mean: all processes together, on average over each step
+SELECT date_bin($3::interval, minute.at, $1::timestamptz) AS bucket, avg(minute.value) AS value
+  FROM (SELECT at, sum((values ->> $4)::float8) AS value
+          FROM metrics_history WHERE {_RANGE} AND values ? $4 GROUP BY at) AS minute
+ GROUP BY 1 ORDER BY 1"""  # noqa: S608
+
+RATIO_SQL: Final = f"""
+-- history_ratio: metric $4 over metric $5; steps without any of the latter are left out
+SELECT {_BUCKET} AS bucket,
+       sum((values ->> $4)::float8) / nullif(sum((values ->> $5)::float8), 0) AS value
+  FROM metrics_history WHERE {_RANGE} AND values ? $5 GROUP BY 1 ORDER BY 1"""  # noqa: S608
+
+LATENCY_SQL: Final = f"""
+-- history_latency: the merged histogram of each step
+SELECT bucket, jsonb_agg(jsonb_build_array(slot, count)) AS pairs
+  FROM (SELECT {_BUCKET} AS bucket, (pair ->> 0)::int AS slot, sum((pair ->> 1)::bigint) AS count
+          FROM metrics_history, jsonb_array_elements(latency) AS pair WHERE {_RANGE} GROUP BY 1, 2) AS slots
+ GROUP BY 1 ORDER BY 1"""  # noqa: S608
+
+_AGGREGATES: Final = {Kind.SUM: SUM_SQL, Kind.MAX: MAX_SQL, Kind.MEAN: MEAN_SQL}
+#: A question may read a month of rows.
+READ_SECONDS: Final = 5.0
+
+log = structlog.get_logger("ccl.history")
+
+
+class Recorder:
+    """Writes this process's row every minute."""
+
+    def __init__(self, db: Db, instance: Instance, metrics: Metrics) -> None:
+        self._db, self._instance, self._metrics = db, instance, metrics
+        self._before: dict[str, float] = {}
+
+    async def record(self) -> bool:
+        """Write once. False when this minute has a row; what was counted then goes into the next.
+
+        Raises DatabaseUnavailable.
+        """
+        samples = self._metrics.samples()
+        now = {name: one.read(samples) for name, one in SERIES.items() if one.sample}
+        values = {
+            name: now[name] - self._before.get(name, 0.0) if SERIES[name].kind is Kind.SUM else now[name]
+            for name in now
+        }
+        latency = whole(self._metrics.windows.window(1)).latency.as_pairs()
+        rows = await self._db.execute(
+            RECORD_SQL, self._instance.pod, self._instance.revision, json.dumps(values), json.dumps(latency)
+        )
+        if rows:
+            self._before = now
+        return bool(rows)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Write until ``stop``; a database that is away costs nothing: what was counted goes into the next row."""
+        while not stop.is_set():
+            try:
+                await asyncio.wait_for(stop.wait(), EVERY.total_seconds())
+            except TimeoutError:
+                try:
+                    await self.record()
+                except CclError as exc:
+                    log.warning("history not written", action="history:record:missed", code=exc.code)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """``at``: the beginning of the step."""
+
+    at: datetime
+    value: float
+
+
+async def read(db: Db, name: str, *, since: datetime, until: datetime, step: timedelta) -> list[Point]:
+    """One metric of the fleet, oldest first; steps without data are left out. Raises KeyError, DatabaseUnavailable."""
+    series = SERIES[name]
+    if series.kind is Kind.PERCENTILE:
+        rows = await db.fetch(LATENCY_SQL, since, until, step, timeout=READ_SECONDS)
+        return [Point(row["bucket"], _percentile(row["pairs"], series.percent)) for row in rows]
+    if series.kind is Kind.RATIO:
+        rows = await db.fetch(RATIO_SQL, since, until, step, *RATIOS[name], timeout=READ_SECONDS)
+    else:
+        rows = await db.fetch(_AGGREGATES[series.kind], since, until, step, name, timeout=READ_SECONDS)
+    return [Point(row["bucket"], row["value"]) for row in rows if row["value"] is not None]
+
+
+def _percentile(pairs: str, percent: int) -> float:
+    return milliseconds(LogHistogram.from_pairs(json.loads(pairs)).quantile(percent / 100)) or 0.0
