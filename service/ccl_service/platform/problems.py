@@ -263,6 +263,15 @@ class TooManyConnections(
     """The caller's address holds more connections than one client may."""
 
 
+class Overloaded(
+    TryLater,
+    code="SYSTEM_003",
+    title="More work than time",
+    remedy="Repeat the request after the seconds in Retry-After, with some jitter; less urgent requests wait first.",
+):
+    """The service turns less urgent requests away so that the more urgent ones are answered in time."""
+
+
 class DatabaseUnavailable(TryLater, code="DATABASE_001", title="The database does not answer"):
     """The database does not answer, or no connection to it came free in time."""
 
