@@ -1,0 +1,54 @@
+"""What a CclDeployment may say about numbers, the service starts with."""
+
+import copy
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ccl_operator.api.v1alpha1 import parse_spec
+from ccl_operator.api.values import DURATION_PATTERN
+from ccl_operator.environment import render
+from ccl_service.platform.config import load_settings
+from tests.unit.operator.conftest import SPEC
+
+DURATIONS = st.from_regex(DURATION_PATTERN, fullmatch=True).filter(lambda text: len(text) <= 20)
+POOLS = st.fixed_dictionaries(
+    {}, optional={"size": st.integers(1, 200), "idleTimeout": DURATIONS, "connectTimeout": DURATIONS}
+)
+LIMITS = st.fixed_dictionaries(
+    {}, optional={"windowSeconds": st.integers(1, 3600), "maxRequests": st.integers(1, 1_000_000)}
+)
+SECRETS = {
+    "DATABASE_URL": "postgresql://db/ccl",
+    "INTERNAL_API_KEY": "i" * 32,
+    "JWT_SECRET": "j" * 32,
+    "SESSION_SECRET": "s" * 32,
+    "MAILGUN_API_KEY": "key-1",
+    "OPENAI_API_KEY": "sk-1",
+}
+
+
+def environ(spec: dict[str, Any]) -> dict[str, str]:
+    """What the container gets; keys by value, because there is no mounted file here."""
+    rendered = render(parse_spec({"spec": spec}), revision="0123456789", deployment_id="identity")
+    return {name: value for name, value in rendered.items() if not name.endswith("_FILE")} | SECRETS
+
+
+@given(pool=POOLS, limit=LIMITS, hops=st.integers(1, 10) | st.none())
+def test_every_pool_limit_and_number_of_proxies_that_the_crd_takes_starts(
+    pool: dict[str, Any], limit: dict[str, Any], hops: int | None
+) -> None:
+    spec = copy.deepcopy(SPEC)
+    spec["database"]["pool"] = pool
+    spec["http"] |= {"rateLimit": limit} | ({"trustProxy": {"hops": hops}} if hops else {})
+    settings = load_settings(environ(spec))
+    assert settings.production
+    assert timedelta(milliseconds=settings.db_idle_timeout_ms) >= timedelta(0)
+    assert timedelta(milliseconds=settings.db_connect_timeout_ms) > timedelta(0)
+    assert settings.trust_proxy.hops == (hops or 0)
+
+
+def test_nothing_that_the_operator_renders_looks_misspelt() -> None:
+    assert load_settings(environ(SPEC)).provenance.misspelt == ()
