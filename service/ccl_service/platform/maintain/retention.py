@@ -82,6 +82,8 @@ RULES: Final = (
     Retention("imports-unfinished", "imports", ("created_at",), "1 day", guard="state = 'receiving'", batch=10),
     Retention("imports", "imports", ("created_at",), "90 days", guard="state <> 'queued'", batch=10, audited=True),
     Retention("idempotency-keys", "idempotency_keys", ("created_at",), "24 hours", batch=5000),
+    # a signature counts for nine hours
+    Retention("webhook-tokens", "webhook_tokens", ("seen_at",), "1 day", batch=5000),
     Retention("key-secrets", "api_key_secrets", ("valid_until",), "30 days"),
     Retention("keys-expired", "api_keys", ("expires_at",), "90 days", audited=True),
     Retention("keys-revoked", "api_keys", ("revoked_at",), "90 days", audited=True),

@@ -66,6 +66,11 @@ SCENES: dict[str, tuple[Maker, str, str]] = {
         "25 hours",
         "23 hours",
     ),
+    "webhook-tokens": (
+        made("INSERT INTO webhook_tokens (token_hash, seen_at) VALUES ('{id}'::bytea, now() - interval '{age}')"),
+        "25 hours",
+        "10 hours",
+    ),
     "key-secrets": (key_secret, "31 days", "29 days"),
     "keys-expired": (made(rows.API_KEY, column="expires_at"), "91 days", "89 days"),
     "keys-revoked": (made(rows.API_KEY, column="revoked_at"), "91 days", "89 days"),
