@@ -149,12 +149,15 @@ class Leads:
     ) -> list[dict[str, Any]]:
         """Leads that match all filters, newest first, at most ``limit`` after the cursor."""
         return await sql.page(
-            self._db, after=after, state=state, source=source, since=since, until=until, who=who, limit=limit
+            self._db.read, after=after, state=state, source=source, since=since, until=until, who=who, limit=limit
         )
 
     async def timeline(self, lead_id: UUID, *, after: int = 0, limit: int = 500) -> list[LeadEvent]:
         """What happened to a lead, oldest first. Raises NotFound."""
-        events = await sql.timeline(self._db, lead_id, after=after, limit=limit)
+        events = await sql.timeline(self._db.read, lead_id, after=after, limit=limit)
+        if not events and after == 0:
+            # a copy may not know the lead yet
+            events = await sql.timeline(self._db, lead_id, after=after, limit=limit)
         if not events and after == 0:
             raise NotFound("no lead with this id")  # every lead has at least the event of its creation
         return events

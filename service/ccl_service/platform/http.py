@@ -21,7 +21,9 @@ from ccl_service.platform.keys import KeyRing
 from ccl_service.platform.limits import LimitClass, Limiter
 from ccl_service.platform.middleware import REQUEST_ID, Gate
 from ccl_service.platform.phase import Phase
+from ccl_service.platform.replicas import Replicas
 from ccl_service.platform.route import ROUTE, Auth, Priority, Route, Scope
+from ccl_service.platform.shedding import Shedder
 from ccl_service.platform.telemetry import Metrics, access_log
 from ccl_service.platform.telemetry.requests import RequestObserver
 from ccl_service.platform.telemetry.tracing import Tracer
@@ -75,6 +77,8 @@ class Platform:
     metrics: Metrics
     clock: Clock
     phase: Phase
+    shedder: Shedder
+    replicas: Replicas | None = None
     tracer: Tracer | None = None
 
 
@@ -90,6 +94,8 @@ def build_app(platform: Platform, routes: Iterable[Route]) -> web.Application:
         admission=Admission(platform.keys, platform.directory, platform.limiter, platform.clock),
         observer=RequestObserver(platform.metrics, access_log(platform.settings.log_level), platform.tracer),
         phase=platform.phase,
+        shedder=platform.shedder,
+        replicas=platform.replicas,
     )
     app = web.Application(middlewares=[gate.middleware], client_max_size=platform.settings.body_limit_bytes)
     app.on_response_prepare.append(gate.put_headers)

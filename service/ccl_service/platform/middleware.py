@@ -26,13 +26,16 @@ from ccl_service.platform.problems import (
     Malformed,
     MethodNotAllowed,
     NotFound,
+    Overloaded,
     RateLimited,
     TooLarge,
     TooSlow,
     as_document,
 )
 from ccl_service.platform.proxy import client_address, limit_subject, parse_address
+from ccl_service.platform.replicas import Replicas
 from ccl_service.platform.route import ROUTE, Route
+from ccl_service.platform.shedding import Shedder
 from ccl_service.platform.telemetry.context import CURRENT
 from ccl_service.platform.telemetry.requests import RequestObserver
 
@@ -56,6 +59,9 @@ ALLOWED_HEADERS: Final = "Authorization, X-API-Key, Content-Type, Idempotency-Ke
 #: What metrics and the log say when the caller hangs up before the answer has ended (nginx's code for it).
 HUNG_UP: Final = 499
 
+#: Methods that change nothing (RFC 9110 9.2.1).
+SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
 log = structlog.get_logger("ccl.http")
 
 
@@ -78,6 +84,8 @@ class Gate:
     admission: Admission
     observer: RequestObserver
     phase: Phase
+    shedder: Shedder
+    replicas: Replicas | None = None
     routes: dict[web.AbstractRoute, Route] = field(default_factory=dict)
 
     @property
@@ -166,10 +174,7 @@ class Gate:
         try:
             if route is None:
                 return self._unrouted(request, match, extra)
-            request[ROUTE] = route
-            await self.admission.admit(request, route, extra)
-            _name_caller(request[PRINCIPAL])
-            return await handler(request)
+            return await self._handle(request, handler, route, extra)
         except CclError as exc:
             if route is not None:
                 self.admission.failed(request, route, exc)
@@ -183,6 +188,21 @@ class Gate:
                 return web.Response(status=HUNG_UP)  # nobody reads it; aiohttp drops it
             log.error("request failed", action="http:request:failed", request_id=request[REQUEST_ID], exc_info=exc)
             return self._problem(request, CclError())
+
+    async def _handle(
+        self, request: web.Request, handler: Handler, route: Route, extra: dict[str, str]
+    ) -> web.StreamResponse:
+        request[ROUTE] = route
+        if not self.shedder.admits(route.priority):
+            self.observer.metrics.count("ccl_http_shed", route.priority)
+            raise Overloaded
+        await self.admission.admit(request, route, extra)
+        caller = request[PRINCIPAL]
+        _name_caller(caller)
+        if self.replicas is None:
+            return await handler(request)
+        who = f"{caller.kind} {caller.id} {request[CLIENT]}"
+        return await self.replicas.around(who, handler(request), writes=request.method not in SAFE)
 
     def _problem(self, request: web.Request, error: CclError) -> web.Response:
         if isinstance(error, RateLimited):
