@@ -33,6 +33,19 @@ def test_a_missing_write_permission_is_named_in_the_condition_and_ends_when_gran
     place.promote()
 
 
+def test_a_missing_permission_is_told_in_an_event_and_a_metric_too(place: Place) -> None:
+    _set_rules(place, _without("statefulsets", "create"))
+    operator = place.start_operator()
+    place.create()
+
+    def told() -> bool:
+        events = place.api.list(rbac.EVENT, place.namespace)
+        return any(event["reason"] == "Forbidden" and "statefulsets" in event["note"] for event in events)
+
+    until("the event is there", told)
+    assert operator.metric('ccl_operator_forbidden_total{resource="statefulsets"}') >= 1
+
+
 def test_without_a_watch_permission_the_operator_ends_and_names_it(place: Place) -> None:
     _set_rules(place, _without("pods", "watch"))
     operator = place.launch_operator()

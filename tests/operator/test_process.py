@@ -23,7 +23,7 @@ def test_the_metrics_tell_passes_requests_and_the_age_of_every_watch(place: Plac
     for wanted in (
         'ccl_operator_reconcile_seconds_count{outcome="wrote"}',
         'ccl_operator_api_requests_total{code="201",resource="services",verb="patch"}',
-        f'ccl_operator_watch_age_seconds{{namespace="{place.namespace}",resource="pods"}}',
+        f'ccl_operator_watch_age_seconds{{resource="pods",scope="{place.namespace}"}}',
         "ccl_operator_queue_depth",
     ):
         assert wanted in page

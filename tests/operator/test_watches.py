@@ -62,7 +62,8 @@ async def watching(place: Place, *faults: Fault) -> AsyncIterator[Watching]:
         connection.faults.extend(faults)
         configuration = Configuration(host=connection.url)
         configuration.api_key["BearerToken"] = f"Bearer {place.server.token_for(OPERATOR.name)}"
-        async with Client(configuration, Metrics(), time.monotonic) as client:
+        metrics = Metrics()
+        async with Client(configuration, metrics, time.monotonic) as client:
             cache = Cache()
             reflector = Reflector(
                 client,
@@ -72,6 +73,7 @@ async def watching(place: Place, *faults: Fault) -> AsyncIterator[Watching]:
                 ChildSink(cache, names.CONFIG_MAP, lambda _: None),
                 clock=time.monotonic,
                 random=lambda: 0.0,
+                failures=metrics.watch_failures,
             )
             running = asyncio.create_task(reflector.run())
             await asyncio.wait_for(reflector.synced.wait(), 15)

@@ -28,7 +28,7 @@ from ccl_operator.runtime.client import Client
 from ccl_operator.runtime.events import Events
 from ccl_operator.runtime.health import Health
 from ccl_operator.runtime.lease import Elector
-from ccl_operator.runtime.metrics import Metrics
+from ccl_operator.runtime.metrics import Conditions, Metrics
 from ccl_operator.runtime.permit import Permit
 from ccl_operator.runtime.prober import Prober
 from ccl_operator.runtime.queue import WorkQueue
@@ -81,9 +81,11 @@ class Operator:
     ) -> None:
         clock, random = time.monotonic, SystemRandom().random
         self._client, self._configuration, self._place, self._permit = client, configuration, place, permit
-        self._cache = Cache()
+        self._metrics, self._cache = metrics, Cache()
         self._queue = WorkQueue(clock)
-        metrics.queue_depth.set_function(lambda: len(self._queue))
+        # A standby's queue only grows: it starts with everything the day it leads.
+        metrics.queue_depth.set_function(lambda: float(len(self._queue) if permit.remaining() > 0 else 0))
+        metrics.registry.register(Conditions(self._cache.owners))
         self._references = References(client, self._cache, clock)
         self._owners = owners.Owners(client, self._cache, self._queue, self._references, place.namespaces, clock=clock)
         self._prober = Prober(self._cache, metrics, clock=clock, now=_now, enqueue=self._queue.add)
@@ -103,7 +105,6 @@ class Operator:
             references=self._references,
             prober=self._prober,
             events=Events(client, metrics, place.identity, clock=clock, now=_now, unique=partial(secrets.token_hex, 8)),
-            metrics=metrics,
             config=Config.from_environment(environment),
             now=_now,
             entropy=secrets.token_bytes,
@@ -219,8 +220,9 @@ class Operator:
             (kind, OURS, ChildSink(self._cache, kind, self._queue.add)) for kind in names.CHILDREN
         ]
         kinds.append((names.SECRET, names.WATCH_LABEL, watched))
+        failures = self._metrics.watch_failures
         return tuple(
-            Reflector(client, kind, scope, selector, sink, clock=clock, random=random)
+            Reflector(client, kind, scope, selector, sink, clock=clock, random=random, failures=failures)
             for scope in scopes
             for kind, selector, sink in kinds
         )

@@ -54,6 +54,10 @@ class Cache:
 
     # What the rest of runtime reads and writes.
 
+    def owners(self) -> tuple[Manifest, ...]:
+        """Every CclDeployment itself, in no order."""
+        return self._owners.all()
+
     def owner_keys(self) -> tuple[Key, ...]:
         """Every CclDeployment, in no order."""
         return tuple(Key(*place(owner)) for owner in self._owners.all())

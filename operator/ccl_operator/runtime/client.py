@@ -127,7 +127,7 @@ class Client:
         self._api = ApiClient(configuration)
         self._api.rest_client = _Rest(configuration)
         self._api.user_agent = f"{names.FIELD_MANAGER}/{identity}" if identity else names.FIELD_MANAGER
-        self._metrics, self._permit = metrics, permit or Unlimited()
+        self._metrics, self._permit, self._clock = metrics, permit or Unlimited(), clock
         self._bucket = TokenBucket(QPS, BURST, clock)
 
     async def __aenter__(self) -> "Client":
@@ -247,7 +247,7 @@ class Client:
         """The answer with its body unread. Raises what ``from_answer`` makes of anything but 2xx, and Unreachable."""
         query = f"?{urlencode(request.query)}" if request.query else ""
         url = f"{self._api.configuration.host}{request.path}{query}"
-        code = 0
+        code, started = 0, self._clock()
         try:
             sent = await self._api.rest_client.request(
                 request.method, url, await self._headers(request), request.body, _request_timeout=timeout
@@ -261,6 +261,9 @@ class Client:
             raise _unreachable(request, error) from error
         finally:
             self._metrics.api_requests.labels(request.verb, request.resource.plural, str(code)).inc()
+            self._metrics.api_seconds.labels(request.verb).observe(self._clock() - started)
+            if code == 403:
+                self._metrics.forbidden.labels(request.resource.plural).inc()
         raise from_answer(str(request), Answer(code, answer.headers.get("Retry-After"), _decoded(raw)))
 
     async def _headers(self, request: Request) -> dict[str, str]:

@@ -1,8 +1,18 @@
-"""The operator's own metrics, on a registry of its own. Names carry the unit; labels are few and bounded."""
+"""The operator's own metrics, on a registry of its own. Names carry the unit; labels are few and bounded.
 
+What stands in the cache anyway (conditions of every object) is read at each scrape instead of being counted along: its
+series go with the object.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from ccl_operator.actions import Manifest
 
 SECONDS: Final = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -20,7 +30,9 @@ class Metrics:
             buckets=SECONDS,
         )
         self.queue_depth = Gauge(
-            "ccl_operator_queue_depth", "CclDeployments waiting for a worker.", registry=self.registry
+            "ccl_operator_queue_depth",
+            "CclDeployments waiting for a worker; 0 in a standby.",
+            registry=self.registry,
         )
         self.leader = Gauge(
             "ccl_operator_leader", "1 while this process holds the Lease and may write.", registry=self.registry
@@ -31,10 +43,23 @@ class Metrics:
             ["verb", "resource", "code"],
             registry=self.registry,
         )
+        self.api_seconds = Histogram(
+            "ccl_operator_api_seconds",
+            "From sending a request to the head of its answer; without the wait for the operator's own rate limit.",
+            ["verb"],
+            registry=self.registry,
+            buckets=SECONDS,
+        )
         self.watch_age_seconds = Gauge(
             "ccl_operator_watch_age_seconds",
             "Since the API server last said anything about a kind.",
-            ["resource", "namespace"],
+            ["resource", "scope"],
+            registry=self.registry,
+        )
+        self.watch_failures = Counter(
+            "ccl_operator_watch_failures",
+            "Listings and watches that did not end in good order.",
+            ["resource"],
             registry=self.registry,
         )
         self.probes = Counter(
@@ -44,5 +69,25 @@ class Metrics:
             "ccl_operator_events_dropped", "Events not posted: too many, or refused.", registry=self.registry
         )
         self.forbidden = Counter(
-            "ccl_operator_forbidden", "Writes refused for a missing permission.", ["resource"], registry=self.registry
+            "ccl_operator_forbidden", "Requests refused for a missing permission.", ["resource"], registry=self.registry
         )
+
+
+class Conditions(Collector):
+    """One series per object and condition, of the value 1, with the status as a label (as kube-state-metrics does)."""
+
+    def __init__(self, owners: Callable[[], Iterable[Manifest]]) -> None:
+        self._owners = owners
+
+    def collect(self) -> Iterator[Metric]:
+        """Of this moment."""
+        found = GaugeMetricFamily(
+            "ccl_operator_condition",
+            "Conditions of the CclDeployments, as last written.",
+            labels=["namespace", "name", "type", "status"],
+        )
+        for owner in self._owners():
+            metadata = owner["metadata"]
+            for one in (owner.get("status") or {}).get("conditions") or ():
+                found.add_metric([metadata["namespace"], metadata["name"], one["type"], one["status"]], 1.0)
+        yield found

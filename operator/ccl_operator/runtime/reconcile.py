@@ -18,7 +18,6 @@ from ccl_operator.plan import plan
 from ccl_operator.runtime.cache import Cache
 from ccl_operator.runtime.errors import Forbidden, NotFound, Refused
 from ccl_operator.runtime.events import Events
-from ccl_operator.runtime.metrics import Metrics
 from ccl_operator.runtime.prober import Prober
 from ccl_operator.runtime.references import References
 from ccl_operator.runtime.writer import Names, Writer, Written
@@ -49,13 +48,12 @@ class Reconciler:
         references: References,
         prober: Prober,
         events: Events,
-        metrics: Metrics,
         config: Config,
         now: Callable[[], datetime],
         entropy: Callable[[int], bytes],
     ) -> None:
         self._cache, self._writer, self._references = cache, writer, references
-        self._prober, self._events, self._metrics, self._config = prober, events, metrics, config
+        self._prober, self._events, self._config = prober, events, config
         self._now, self._entropy = now, entropy
 
     async def reconcile(self, key: Key) -> Outcome:
@@ -91,8 +89,6 @@ class Reconciler:
         return plan(observed, now=self._now(), config=self._config, entropy=self._entropy(256))
 
     async def _conclude(self, key: Key, owner: Manifest, wanted: Plan, written: Written, taken: Names) -> Outcome:
-        for resource in written.forbidden:
-            self._metrics.forbidden.labels(resource.plural).inc()
         news = self._cache.set_forbidden(key, written.forbidden)
         for event in (*_refusals(written), *wanted.events):
             await self._events.post(owner, event)

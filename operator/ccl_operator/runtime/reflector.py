@@ -10,6 +10,7 @@ from contextlib import aclosing
 from typing import Final, Protocol
 
 import structlog
+from prometheus_client import Counter
 
 from ccl_operator.actions import Manifest, Resource
 from ccl_operator.runtime.backoff import Backoff
@@ -54,6 +55,7 @@ class Reflector:
         *,
         clock: Callable[[], float],
         random: Callable[[], float],
+        failures: Counter,
     ) -> None:
         self.resource, self.namespace = resource, namespace
         self.deaf_after = DEAF_AFTER
@@ -62,6 +64,7 @@ class Reflector:
         self._backoff = Backoff(first=0.5, longest=30.0, random=random)
         self._resource_version: str | None = None
         self._failures = 0
+        self._counter = failures.labels(resource.plural)
         self._heard_at = clock()
 
     def age(self) -> float:
@@ -88,6 +91,7 @@ class Reflector:
 
     async def _recover(self, error: ApiError) -> None:
         self._failures += 1
+        self._counter.inc()
         if self._failures % RELIST_AFTER == 0:
             self._resource_version = None
         delay = self._backoff.delay(self._failures)

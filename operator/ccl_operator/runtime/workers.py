@@ -1,5 +1,6 @@
 """Takes keys from the queue, has them reconciled, and decides when to look again. The outermost frame of every pass."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final
@@ -50,6 +51,8 @@ class Workers:
                 await self._pass(key)
             finally:
                 self._queue.done(key)
+            # A pass that found nothing to do never waited for anything: the Lease must be renewed all the same.
+            await asyncio.sleep(0)
 
     async def _pass(self, key: Key) -> None:
         started = self._clock()
