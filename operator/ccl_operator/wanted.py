@@ -140,7 +140,7 @@ def _pooled(spec: Spec, target: Target, values: Mapping[str, str], hash_key: str
     if spec.database.pooled is None or not url:
         return "", values
     direct = {"DATABASE_DIRECT_URL": values.get("DATABASE_DIRECT_URL", url)}
-    return url, dict(sorted({**values, **direct, "DATABASE_URL": pooler.client_url(target, url, hash_key)}.items()))
+    return url, dict(sorted({**values, **direct, "DATABASE_URL": pooler.client_url(target, hash_key)}.items()))
 
 
 def _too_many_connections(spec: Spec, status: Status) -> str:

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from ccl_operator import names
 from ccl_operator.api.v1alpha1 import Pooler
@@ -21,6 +21,8 @@ PORT: Final = 6432
 METRICS_PORT: Final = 9127
 #: The service's account at the pooler, and the exporter's, which may only read statistics.
 CLIENT: Final = "ccl"
+#: What clients call the database, whatever its name at the server.
+DATABASE: Final = "ccl"
 STATS: Final = "ccl_stats"
 #: asyncpg keeps 100 statements for each connection; the pooler remembers them for all of them.
 PREPARED_STATEMENTS: Final = 500
@@ -35,10 +37,10 @@ def password(hash_key: str, user: str) -> str:
     return base64.urlsafe_b64encode(drawn).decode().rstrip("=")
 
 
-def client_url(target: Target, server_url: str, hash_key: str) -> str:
-    """The URL that the service uses in place of ``server_url``. Within the namespace it goes without TLS."""
+def client_url(target: Target, hash_key: str) -> str:
+    """The URL that the service uses. Within the namespace it goes without TLS."""
     host = f"{names.pgbouncer(target.instance)}.{target.namespace}.svc"
-    return f"postgresql://{CLIENT}:{password(hash_key, CLIENT)}@{host}:{PORT}/{quote(_database(server_url), safe='')}"
+    return f"postgresql://{CLIENT}:{password(hash_key, CLIENT)}@{host}:{PORT}/{DATABASE}"
 
 
 def configuration(wanted: Pooler, server_url: str) -> str:
@@ -75,7 +77,7 @@ def configuration(wanted: Pooler, server_url: str) -> str:
         "log_disconnections": "0",
     }
     lines = "\n".join(f"{name} = {value}".rstrip() for name, value in options.items())
-    return f"[databases]\n{_quoted_name(_database(server_url))} = {entry}\n\n[pgbouncer]\n{lines}\n"
+    return f"[databases]\n{DATABASE} = {entry}\n\n[pgbouncer]\n{lines}\n"
 
 
 def secret(target: Target, wanted: Pooler, server_url: str, hash_key: str) -> dict[str, Any]:
@@ -172,11 +174,6 @@ def _database(url: str) -> str:
 def _quoted(value: str) -> str:
     """A value of a connection string: in single quotes, which are doubled inside."""
     return "'" + value.replace("'", "''") + "'"
-
-
-def _quoted_name(name: str) -> str:
-    """A database name on the left: in double quotes, which are doubled inside."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _tcp_probe(*, period: int) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def files(wanted: Pooler) -> dict[str, str]:
 def test_the_configuration_names_the_server_its_account_and_its_tls():
     assert pooler.configuration(Pooler(pool_size=7, max_client_connections=99), SERVER) == (
         "[databases]\n"
-        "\"loans\" = host='db.example.com' port='5433' dbname='loans' user='alice' password='p@ss''word'\n"
+        "ccl = host='db.example.com' port='5433' dbname='loans' user='alice' password='p@ss''word'\n"
         "\n"
         "[pgbouncer]\n"
         "listen_addr = *\n"
@@ -48,16 +48,17 @@ def test_a_url_without_a_word_on_tls_takes_it_where_it_is_offered():
 
 
 def test_clients_have_an_account_of_the_poolers_own_at_the_pooler():
-    url = pooler.client_url(TARGET, SERVER, KEY)
+    url = pooler.client_url(TARGET, KEY)
     secret = pooler.password(KEY, pooler.CLIENT)
-    assert url == f"postgresql://ccl:{secret}@ccl-pgbouncer.loans.svc:6432/loans"
+    assert url == f"postgresql://ccl:{secret}@ccl-pgbouncer.loans.svc:6432/ccl"
     assert f'"ccl" "{secret}"\n' in files(Pooler())["userlist.txt"]
     assert "p@ss" not in files(Pooler())["userlist.txt"]
 
 
-def test_a_new_password_of_the_database_changes_no_client():
-    other = SERVER.replace("p%40ss", "other")
-    assert pooler.client_url(TARGET, SERVER, KEY) == pooler.client_url(TARGET, other, KEY)
+def test_a_new_password_of_the_database_changes_only_the_configuration():
+    other = pooler.secret(TARGET, Pooler(), SERVER.replace("p%40ss", "other"), KEY)["data"]
+    mine = pooler.secret(TARGET, Pooler(), SERVER, KEY)["data"]
+    assert {name for name in mine if mine[name] != other[name]} == {"pgbouncer.ini"}
 
 
 def test_accounts_differ_by_object_and_by_user():
