@@ -11,6 +11,7 @@ from aiohttp import web
 from ccl_service.agents.checks import agent_checks
 from ccl_service.agents.provider import Model
 from ccl_service.agents.realtime_chat import RealtimeChat
+from ccl_service.agents.watched import WatchedModel
 from ccl_service.chat.api import CHAT, ROUTES
 from ccl_service.chat.jobs import turn_loop
 from ccl_service.chat.service import Chat
@@ -19,9 +20,11 @@ from ccl_service.chat.ws import ROUTES as SOCKET
 from ccl_service.chat.ws import SOCKETS
 from ccl_service.leads.api import LEADS
 from ccl_service.mail.service import suppress_person
-from ccl_service.platform.http import CLOCK, DB, KEYS, SETTINGS
+from ccl_service.platform.dependencies import OPENAI
+from ccl_service.platform.http import CLOCK, DB, KEYS, METRICS, SETTINGS
 from ccl_service.platform.lifecycle import Feature, Worker
 from ccl_service.platform.monitoring import CHECKS, ROLE
+from ccl_service.platform.observability import DEPENDENCIES
 from ccl_service.platform.phase import Role
 
 
@@ -31,7 +34,7 @@ async def open_chat(app: web.Application) -> AsyncIterator[Sequence[Worker]]:
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(agent_checks(app[CHECKS], app[SETTINGS]))
         agent = RealtimeChat(await _open_model(app, stack))
-        loop = turn_loop(app[DB], agent, app[LEADS], now=app[CLOCK], new_id=uuid4)
+        loop = turn_loop(app[DB], agent, app[LEADS], now=app[CLOCK], new_id=uuid4, count=app[METRICS].count)
         app[CHAT] = Chat(app[DB], app[KEYS], suppress_person, app[CLOCK], uuid4, loop.wake)
         app[SOCKETS] = Counter()
         yield (Worker("chat-turns", loop.run),)
@@ -46,7 +49,7 @@ async def _open_model(app: web.Application, stack: contextlib.AsyncExitStack) ->
 
     model = ChatModel(ModelSettings(settings.openai_api_key, settings.openai_base_url, settings.openai_model))
     stack.push_async_callback(model.close)
-    return model
+    return WatchedModel(model, app[DEPENDENCIES].add(OPENAI))
 
 
 FEATURE: Final = Feature("chat", (*ROUTES, *SOCKET), open_chat, tables=(TURNS,))

@@ -18,6 +18,7 @@ from ccl_service.leads import service as leads
 from ccl_service.leads.model import EventKind
 from ccl_service.leads.redaction import redact
 from ccl_service.platform.db import Db
+from ccl_service.platform.telemetry import Count, uncounted
 from ccl_service.platform.work import Queue, Work, WorkLoop
 
 #: Longer than one request to the model; the loop renews it at a third. A visitor waits that long when a process dies in
@@ -37,6 +38,7 @@ class TurnWorker:
     intake: leads.Leads
     now: Callable[[], datetime]
     new_id: Callable[[], UUID]
+    count: Count = uncounted
 
     async def handle(self, work: Work) -> None:
         """Answer one turn. A lost claim, or a conversation that was closed meanwhile, ends it without a word."""
@@ -99,6 +101,8 @@ class TurnWorker:
                 )
             if finish.lead_id is not None:
                 await _tell_lead(tx, finish.lead_id, context, action, run, closed=closed)
+        if run is not None:
+            self.count("ccl_chat_turns", run.outcome)
 
 
 async def _tell_lead(
@@ -129,8 +133,9 @@ def turn_loop(
     new_id: Callable[[], UUID],
     slots: int = 8,
     lease: timedelta = LEASE,
+    count: Count = uncounted,
 ) -> WorkLoop:
     """The background loop that answers turns; ``slots`` of them at a time."""
     queue = Queue(db, sql.TURNS)
-    worker = TurnWorker(db, queue, agent, intake, now, new_id)
+    worker = TurnWorker(db, queue, agent, intake, now, new_id, count)
     return WorkLoop(queue, worker.handle, lease=lease, slots=slots, poll=timedelta(milliseconds=150))

@@ -12,7 +12,7 @@ from ccl_service.leads.imports import IMPORTS as IMPORT_TABLE
 from ccl_service.leads.imports import Imports
 from ccl_service.leads.jobs import import_loop
 from ccl_service.leads.service import Leads
-from ccl_service.platform.http import CLOCK, DB
+from ccl_service.platform.http import CLOCK, DB, METRICS
 from ccl_service.platform.lifecycle import Feature, Worker
 
 
@@ -20,8 +20,9 @@ from ccl_service.platform.lifecycle import Feature, Worker
 async def open_leads(app: web.Application) -> AsyncIterator[Sequence[Worker]]:
     """The intake, the imports, and the loop that works them."""
     db, first_contact = app[DB], app[FIRST_CONTACT]
-    loop = import_loop(db, first_contact, now=app[CLOCK], new_id=uuid4)
-    app[LEADS] = Leads(db, first_contact, now=app[CLOCK], new_id=uuid4)
+    count = app[METRICS].count
+    loop = import_loop(db, first_contact, now=app[CLOCK], new_id=uuid4, count=count)
+    app[LEADS] = Leads(db, first_contact, now=app[CLOCK], new_id=uuid4, count=count)
     app[IMPORTS] = Imports(db, new_id=uuid4, wake=loop.wake)
     yield (Worker("imports", loop.run),)
 

@@ -5,7 +5,7 @@ with the lead. Functions that take ``tx`` are for other features: they join the 
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 from uuid import UUID
@@ -35,6 +35,7 @@ from ccl_service.platform.problems import (
     StatementAborted,
     ValidationFailed,
 )
+from ccl_service.platform.telemetry import Count, uncounted
 
 #: How far a caller's clock may run ahead of ours.
 CLOCK_SKEW: Final = timedelta(minutes=5)
@@ -48,6 +49,9 @@ class FirstContact(Protocol):
     async def start(self, tx: Db, lead_id: UUID, email: str | None, requested_at: datetime | None) -> None:
         """``requested_at`` is when the person asked for it themselves, None when somebody else brought them in."""
 
+    async def start_many(self, tx: Db, people: Sequence[tuple[UUID, str | None, datetime | None]]) -> None:
+        """``start`` for several new leads: id, e-mail and own request of each."""
+
     def committed(self) -> None:
         """Called after commit: there may be work."""
 
@@ -56,8 +60,15 @@ class Leads:
     """Takes leads in and gives them out."""
 
     def __init__(
-        self, db: Db, first_contact: FirstContact, *, now: Callable[[], datetime], new_id: Callable[[], UUID]
+        self,
+        db: Db,
+        first_contact: FirstContact,
+        *,
+        now: Callable[[], datetime],
+        new_id: Callable[[], UUID],
+        count: Count = uncounted,
     ) -> None:
+        self._count = count
         self._db = db
         self._first_contact = first_contact
         self._now = now
@@ -100,8 +111,9 @@ class Leads:
                 once=once,
                 answer=json.dumps(outcome.answer()),
             )
-            await self._first_contact.start(tx, outcome.id, draft.email, _own_request(draft, now))
+            await self._first_contact.start(tx, outcome.id, draft.email, own_request(draft, now))
         self._first_contact.committed()
+        self._count("ccl_leads_created", draft.source)
         return outcome
 
     async def _known(self, draft: LeadDraft, now: datetime, actor: str, once: sql.Once | None) -> Outcome | None:
@@ -121,7 +133,7 @@ class Leads:
             # Under the lock on the lead: of two requests that bring the first address, the second finds it there.
             first_address = draft.email and not lead.has_email and lead.state in BEFORE_HAND_OFF
             if first_address:
-                await self._first_contact.start(tx, lead.id, draft.email, _own_request(draft, now))
+                await self._first_contact.start(tx, lead.id, draft.email, own_request(draft, now))
             outcome = Outcome(lead.id, lead.state, created=False)
             if once:
                 await sql.keep_answer(tx, once, 200, outcome.answer())
@@ -163,7 +175,7 @@ class Leads:
         return events
 
 
-def _own_request(draft: LeadDraft, now: datetime) -> datetime | None:
+def own_request(draft: LeadDraft, now: datetime) -> datetime | None:
     """When the person asked for it themselves; None when somebody else brought them in."""
     return (draft.requested_at or now) if draft.source in OWN_REQUEST else None
 
@@ -186,6 +198,11 @@ async def record(
 ) -> None:
     """Append to a lead's timeline. ``reason`` and ``data`` hold no personal data: codes, counts and ids only."""
     await sql.add_event(tx, lead_id, kind, actor, reason=reason, data=data)
+
+
+async def record_many(tx: Db, kind: EventKind, actor: str, lines: Sequence[tuple[UUID, Mapping[str, Any]]]) -> None:
+    """Append a line of this kind to each of several timelines: lead and data, as in ``record``."""
+    await sql.add_events(tx, kind, actor, lines)
 
 
 async def record_once(

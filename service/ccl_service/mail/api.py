@@ -6,15 +6,17 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from ccl_service.leads.tokens import read_return
+from ccl_service.leads.tokens import LinkInvalid, read_return
 from ccl_service.mail import pages
-from ccl_service.mail.service import apply_event, unsubscribe
-from ccl_service.mail.tokens import read_unsubscribe
+from ccl_service.mail.model import SAYS
+from ccl_service.mail.service import apply_event, fact_of, unsubscribe
+from ccl_service.mail.tokens import UnsubscribeLinkInvalid, read_unsubscribe
 from ccl_service.mail.webhook import WebhookBody, read_event
 from ccl_service.platform.http import (
     CLOCK,
     DB,
     KEYS,
+    METRICS,
     SETTINGS,
     Auth,
     LimitClass,
@@ -23,7 +25,7 @@ from ccl_service.platform.http import (
     json_reply,
     read_body,
 )
-from ccl_service.platform.problems import TryLater
+from ccl_service.platform.problems import NotAcceptable, NotFound, TryLater
 
 
 class WebhookKeyMissing(
@@ -41,7 +43,10 @@ async def post_mailgun(request: web.Request) -> web.Response:
     if key is None:
         raise WebhookKeyMissing
     event = read_event(await read_body(request), key.get_secret_value(), request.app[CLOCK]())
-    return json_reply({"applied": await apply_event(request.app[DB], event)})
+    applied = await apply_event(request.app[DB], event)
+    if applied and (fact := fact_of(event.kind, permanent=event.permanent)):
+        request.app[METRICS].count("ccl_sends", SAYS[fact])
+    return json_reply({"applied": applied})
 
 
 async def get_return(request: web.Request) -> web.Response:
@@ -70,9 +75,19 @@ def _html(page: str) -> web.Response:
     return web.Response(text=page, content_type="text/html", headers=headers)
 
 
-def _link(method: str, path: str, handler: Handler, summary: str) -> Route:
+def _link(method: str, path: str, handler: Handler, error: type[NotFound], summary: str) -> Route:
     """A page behind a link that a mail carries."""
-    return Route(method, path, handler, Auth.PUBLIC, LimitClass.FAILURES, priority=Priority.INTAKE, summary=summary)
+    return Route(
+        method,
+        path,
+        handler,
+        Auth.PUBLIC,
+        LimitClass.FAILURES,
+        priority=Priority.INTAKE,
+        produces="text/html",
+        errors=(error,),
+        summary=summary,
+    )
 
 
 ROUTES: Final = (
@@ -84,9 +99,10 @@ ROUTES: Final = (
         LimitClass.FAILURES,
         priority=Priority.WEBHOOK,
         body=WebhookBody,
+        errors=(NotAcceptable, WebhookKeyMissing),
         summary="Delivery events of Mailgun",
     ),
-    _link("GET", "/api/r/{token}", get_return, "Return link of a mail"),
-    _link("GET", "/api/u/{token}", get_unsubscribe, "Asks before unsubscribing"),
-    _link("POST", "/api/u/{token}", post_unsubscribe, "Unsubscribes"),
+    _link("GET", "/api/r/{token}", get_return, LinkInvalid, "Return link of a mail"),
+    _link("GET", "/api/u/{token}", get_unsubscribe, UnsubscribeLinkInvalid, "Asks before unsubscribing"),
+    _link("POST", "/api/u/{token}", post_unsubscribe, UnsubscribeLinkInvalid, "Unsubscribes"),
 )

@@ -18,10 +18,13 @@ from ccl_service.mail.provider_log import MailgunLog
 from ccl_service.mail.reconcile import Reconciler
 from ccl_service.mail.service import FirstContacts
 from ccl_service.mail.sql import SENDS
+from ccl_service.mail.watched import WatchedProvider
 from ccl_service.platform.config import Settings
-from ccl_service.platform.http import DB, KEYS, SETTINGS
+from ccl_service.platform.dependencies import MAILGUN
+from ccl_service.platform.http import DB, KEYS, METRICS, SETTINGS
 from ccl_service.platform.lifecycle import Feature, Worker
 from ccl_service.platform.monitoring import CHECKS
+from ccl_service.platform.observability import DEPENDENCIES
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -55,15 +58,19 @@ async def open_mail(app: web.Application) -> AsyncIterator[Sequence[Worker]]:
     """The start of first contacts, and the loop that sends."""
     settings, policy = app[SETTINGS], policy_of(app[SETTINGS])
     async with open_session() as session, mail_checks(app[CHECKS], settings):
+        client, count = _client(Mailgun, settings, session), app[METRICS].count
+        provider = WatchedProvider(client, app[DEPENDENCIES].add(MAILGUN)) if client else None
         loop = send_loop(
             app[DB],
-            _client(Mailgun, settings, session),
+            provider,
             policy=policy,
             keys=app[KEYS],
             # Jitter spreads retries; nothing secret hangs on it.
             jitter=random.random,
+            count=count,
+            resting=provider.resting if provider else lambda: None,
         )
-        app[FIRST_CONTACT] = FirstContacts(new_id=uuid4, wake=loop.wake)
+        app[FIRST_CONTACT] = FirstContacts(new_id=uuid4, wake=loop.wake, count=count)
         workers = [Worker("sends", loop.run)]
         if (provider_log := _client(MailgunLog, settings, session)) and policy.account:
             settling = Reconciler(app[DB], provider_log, account=policy.account, deployment=policy.deployment)

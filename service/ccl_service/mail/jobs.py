@@ -20,6 +20,7 @@ from ccl_service.mail import sql
 from ccl_service.mail.letters import Facts, render
 from ccl_service.mail.model import (
     MAX_ATTEMPTS,
+    SAYS,
     Accepted,
     Answer,
     Hold,
@@ -41,6 +42,7 @@ from ccl_service.mail.zones import zones_of
 from ccl_service.platform.db import Db
 from ccl_service.platform.keys import KeyRing
 from ccl_service.platform.problems import TryLater
+from ccl_service.platform.telemetry import Count, uncounted
 from ccl_service.platform.work import Queue, Work, WorkLoop, backoff
 
 log = structlog.get_logger(__name__)
@@ -89,7 +91,11 @@ class Sender:
         policy: Policy,
         keys: KeyRing,
         jitter: Callable[[], float],
+        count: Count = uncounted,
+        resting: Callable[[], timedelta | None] = lambda: None,
     ) -> None:
+        """``resting`` tells how long to hold sends back for the provider's sake."""
+        self._count, self._resting = count, resting
         self._db, self._queue, self._provider = db, queue, provider
         self._policy, self._keys, self._jitter = policy, keys, jitter
 
@@ -127,6 +133,8 @@ class Sender:
         for why, holds in reasons:
             if holds:
                 return why, LOOK_AGAIN
+        if rest := self._resting():
+            return Hold.PROVIDER_DOWN, rest
         if exempt(plan.requested_at, plan.now):
             return None
         until = quiet_until(zones_of(lead["zip"], lead["phone"]), plan.now)
@@ -176,7 +184,9 @@ class Sender:
                 data = {"send_id": str(work.id)}
                 kind = EventKind.MAIL_SUPPRESSED
                 await leads.record_once(tx, work.row["lead_id"], kind, ACTOR, reason=reason, data=data)
-        if reason is None:
+        if reason:
+            self._count("ccl_sends", SendState.SUPPRESSED)
+        else:
             await self._queue.release(work)  # cancelled, or the claim is lost or too short: the next claim sees
         return False
 
@@ -218,6 +228,7 @@ class Sender:
                 return await apply_fact(tx, send_id, event, actor=ACTOR, reason=reason, provider_id=provider_id)
 
         await self._recorded(write)
+        self._count("ccl_sends", SAYS[event])
 
     async def _recorded(self, write: Callable[[], Awaitable[object]]) -> None:
         """Write an answer down, also past a short absence of the database."""
@@ -232,11 +243,18 @@ class Sender:
 
 
 def send_loop(
-    db: Db, provider: Provider | None, *, policy: Policy, keys: KeyRing, jitter: Callable[[], float]
+    db: Db,
+    provider: Provider | None,
+    *,
+    policy: Policy,
+    keys: KeyRing,
+    jitter: Callable[[], float],
+    count: Count = uncounted,
+    resting: Callable[[], timedelta | None] = lambda: None,
 ) -> WorkLoop:
     """The loop that works ``sends``; its ``wake`` is told of new ones."""
     queue = Queue(db, sql.SENDS)
-    sender = Sender(db, queue, provider, policy=policy, keys=keys, jitter=jitter)
+    sender = Sender(db, queue, provider, policy=policy, keys=keys, jitter=jitter, count=count, resting=resting)
 
     async def prepare() -> None:
         if policy.deployment:

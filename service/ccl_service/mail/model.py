@@ -120,6 +120,7 @@ class Hold(StrEnum):
     NOT_ON_ALLOWLIST = "not_on_allowlist"
     OTHER_DEPLOYMENT = "other_deployment"
     PROVIDER_REFUSES_US = "provider_refuses_us"
+    PROVIDER_DOWN = "provider_down"
 
 
 def on_allowlist(address: str, allowlist: Sequence[str]) -> bool:

@@ -25,6 +25,7 @@ from ccl_service.mail.model import (
 from ccl_service.mail.tokens import Unsubscribe
 from ccl_service.mail.webhook import ProviderEvent
 from ccl_service.platform.db import Db
+from ccl_service.platform.telemetry import Count, uncounted
 
 #: How the timeline names a fact.
 TOLD_AS: Final = MappingProxyType(
@@ -57,10 +58,11 @@ PROVIDER: Final = "provider:mailgun"
 class FirstContacts:
     """Enrols new leads in the built-in sequence ``first-contact``."""
 
-    def __init__(self, *, new_id: Callable[[], UUID], wake: Callable[[], None]) -> None:
+    def __init__(self, *, new_id: Callable[[], UUID], wake: Callable[[], None], count: Count = uncounted) -> None:
         """``wake`` is told after commit that there may be a send to claim."""
         self._new_id = new_id
         self._wake = wake
+        self._count = count
 
     async def start(self, tx: Db, lead_id: UUID, email: str | None, requested_at: datetime | None) -> None:
         """Queue the first mail; without an address there is none. ``requested_at``: the person's own request."""
@@ -76,16 +78,41 @@ class FirstContacts:
             occasion=OCCASION_INTAKE,
             requested_at=requested_at,
             address_hash=identity("email", email).value_hash,
-            # Rows that somebody uploaded wait behind people who are waiting for an answer.
-            lane=FIRST_LANE if requested_at else FIRST_LANE + 1,
+            lane=_lane(requested_at),
         )
         if queued:
             data = {"send_id": str(send), "sequence": FIRST_CONTACT}
             await leads.record(tx, lead_id, EventKind.MAIL_QUEUED, ACTOR, data=data)
+            self._count("ccl_first_contacts")
+
+    async def start_many(self, tx: Db, people: Sequence[tuple[UUID, str | None, datetime | None]]) -> None:
+        """Queue the first mails of several new leads: id, e-mail and own request of each."""
+        first = [
+            sql.FirstSend(
+                enrolment=self._new_id(),
+                send=self._new_id(),
+                lead_id=lead_id,
+                requested_at=requested_at,
+                address_hash=identity("email", email).value_hash,
+                lane=_lane(requested_at),
+            )
+            for lead_id, email, requested_at in people
+            if email is not None
+        ]
+        queued = await sql.enrol_many(tx, first, sequence=FIRST_CONTACT, occasion=OCCASION_INTAKE) if first else ()
+        lines = [(lead_id, {"send_id": str(send), "sequence": FIRST_CONTACT}) for send, lead_id in queued]
+        if lines:
+            self._count("ccl_first_contacts", by=len(lines))
+            await leads.record_many(tx, EventKind.MAIL_QUEUED, ACTOR, lines)
 
     def committed(self) -> None:
         """There may be work."""
         self._wake()
+
+
+def _lane(requested_at: datetime | None) -> int:
+    """Rows that somebody uploaded wait behind people who are waiting for an answer."""
+    return FIRST_LANE if requested_at else FIRST_LANE + 1
 
 
 async def apply_fact(

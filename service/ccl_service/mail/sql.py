@@ -33,6 +33,19 @@ WITH enrolled AS (
 INSERT INTO sends (id, enrolment_id, step, lead_id, address_hash, state, lane)
 SELECT $6, id, 0, $3, $7, 'queued', $8 FROM enrolled RETURNING id"""
 
+ENROL_MANY: Final = """
+-- enrol_many: several leads in one sequence for one occasion, and their first sends
+WITH person AS (
+    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::bytea[], $6::smallint[])
+        AS person (enrolment, send, lead_id, requested_at, address_hash, lane)),
+enrolled AS (
+    INSERT INTO enrolments (id, sequence, lead_id, occasion, requested_at)
+    SELECT enrolment, $7, lead_id, $8, requested_at FROM person
+    ON CONFLICT (sequence, lead_id, occasion) DO NOTHING RETURNING id)
+INSERT INTO sends (id, enrolment_id, step, lead_id, address_hash, state, lane)
+SELECT send, enrolment, 0, lead_id, address_hash, 'queued', lane FROM person JOIN enrolled ON id = enrolment
+RETURNING id, lead_id"""
+
 SEND_PLAN: Final = """
 -- send_plan: what a claimed send is about, as the database clock sees it
 SELECT sends.id, sends.lead_id, sends.held, enrolments.sequence, enrolments.requested_at, now() AS now,
@@ -131,6 +144,18 @@ INSERT INTO deployment_identity (id) VALUES ($1) ON CONFLICT DO NOTHING"""
 
 
 @dataclass(frozen=True)
+class FirstSend:
+    """An enrolment and its first send, both under new ids."""
+
+    enrolment: UUID
+    send: UUID
+    lead_id: UUID
+    requested_at: datetime | None
+    address_hash: bytes
+    lane: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """A claimed send: which sequence, for whom, asked for when (None: not by the person)."""
 
@@ -168,6 +193,19 @@ async def enrol(
     """Enrol and queue the first step. False when the lead was enrolled for this occasion before."""
     args = (enrolment, sequence, lead_id, occasion, requested_at, send, address_hash, lane)
     return await tx.fetchval(ENROL, *args) is not None
+
+
+async def enrol_many(tx: Db, first: Sequence[FirstSend], *, sequence: str, occasion: str) -> list[tuple[UUID, UUID]]:
+    """Enrol and queue the first step of each. Send and lead of those that were not enrolled before."""
+    columns = (
+        [one.enrolment for one in first],
+        [one.send for one in first],
+        [one.lead_id for one in first],
+        [one.requested_at for one in first],
+        [one.address_hash for one in first],
+        [one.lane for one in first],
+    )
+    return [(row["id"], row["lead_id"]) for row in await tx.fetch(ENROL_MANY, *columns, sequence, occasion)]
 
 
 async def plan(db: Db, send_id: UUID, deployment: str | None) -> Plan | None:

@@ -3,15 +3,17 @@
 from ccl_service.platform.telemetry.access import AccessLog, access_log
 from ccl_service.platform.telemetry.context import CURRENT, RequestContext, parse_traceparent
 from ccl_service.platform.telemetry.logs import LineSink, configure_logging
-from ccl_service.platform.telemetry.metrics import Metrics
+from ccl_service.platform.telemetry.metrics import Count, Metrics, uncounted
 
 __all__ = [
     "CURRENT",
     "AccessLog",
+    "Count",
     "LineSink",
     "Metrics",
     "RequestContext",
     "access_log",
     "configure_logging",
     "parse_traceparent",
+    "uncounted",
 ]

@@ -6,7 +6,7 @@ What callers send never becomes a label, so that the number of series is bounded
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.gc_collector import GCCollector
@@ -28,17 +28,16 @@ _COUNTERS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "ccl_db_reads": ("Statements that a replica may answer, by who did", ("target",)),
     "ccl_db_failures": ("Statements that failed for the database's sake, by problem code", ("code",)),
     "ccl_worker_failures": ("Background loops that failed and were started again", ("worker",)),
-    "ccl_work_claimed": ("Rows claimed", ("queue",)),
-    "ccl_work_failures": ("Claimed rows whose handler failed", ("queue",)),
-    "ccl_work_quarantined": ("Rows given up after too many claims", ("queue",)),
     "ccl_provider_calls": ("Calls of outside providers", ("provider", "outcome")),
     "ccl_provider_tokens": ("Tokens of language models", ("provider", "kind")),
     "ccl_provider_cost_usd": ("Cost of language models in US dollars, where the price is known", ("provider",)),
     "ccl_leads_created": ("New leads", ("source",)),
     "ccl_first_contacts": ("First contacts started", ()),
-    "ccl_sends": ("Sends that reached a state", ("state",)),
+    "ccl_sends": ("Facts learnt about sends, by the state they tell", ("state",)),
     "ccl_chat_turns": ("Answered messages of visitors, by how the answer came about", ("outcome",)),
     "ccl_import_rows": ("Rows of imported files", ("outcome",)),
+    "ccl_audit_sealed": ("Audit rows that got their place in the chain", ()),
+    "ccl_audit_faults": ("Audit rows and chain ends that were not what this service had written", ("kind",)),
     "ccl_log_lines_lost": ("Log lines that could not be written", ()),
 }
 _GAUGES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
@@ -75,6 +74,17 @@ _HISTOGRAMS: Final[Mapping[str, tuple[str, tuple[str, ...], tuple[float, ...]]]]
 
 #: Every metric of the service by its base name; counters are exposed with ``_total``, histograms with ``_bucket``.
 DEFINED: Final = frozenset({*_COUNTERS, *_GAUGES, *_HISTOGRAMS})
+
+
+class Count(Protocol):
+    """``Metrics.count``, for those who need nothing else of it."""
+
+    def __call__(self, name: str, *labels: str, by: float = 1) -> None:
+        """Add ``by`` to a counter."""
+
+
+def uncounted(name: str, *labels: str, by: float = 1) -> None:
+    """A ``Count`` for those whom nobody watches."""
 
 
 class Metrics:

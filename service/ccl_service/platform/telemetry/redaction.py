@@ -17,9 +17,9 @@ MOST_FRAMES: Final = 40
 
 #: Names under which text may appear: codes, names of the program, opaque ids. Never what a person typed.
 TEXT_FIELDS: Final = frozenset(
-    """action actor agent batch check code component environment error event id kind level logger method outcome phase
-    pod principal principal_id problem provider queue reason replica request_id revision role route send_id setting
-    source span_id state status step table task timestamp tool trace_id turn_id variable version worker
+    """action actor agent batch check code component environment error event head id kind level logger method outcome
+    phase pod principal principal_id problem provider queue reason replica request_id revision role route send_id
+    setting source span_id state status step table task timestamp tool trace_id turn_id variable version worker
     """.split()  # noqa: SIM905 - one word a line would hide the list
 )
 
