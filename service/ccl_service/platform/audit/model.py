@@ -22,6 +22,8 @@ GENESIS: Final = hashlib.sha256(b"ccl/audit/v1").digest()
 PURPOSE: Final = "audit"
 #: Bytes of a digest that stands for a value.
 DIGEST_BYTES: Final = 16
+#: Bytes of a hash that a head's text shows.
+SHOWN_BYTES: Final = 16
 
 
 class Kind(StrEnum):
@@ -87,21 +89,29 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The chain's end. Its text ``<seq>:<hash>`` is what logs show and ``--expect-head`` takes."""
+    """The chain's end. Its text ``<seq>:<hash>`` is what logs show and ``--expect-head`` takes.
+
+    The text has the first ``SHOWN_BYTES`` of the hash: enough that nobody finds another chain with the same, and
+    short enough not to be taken for a secret by whatever masks logs.
+    """
 
     seq: int
     hash: bytes
 
     def __str__(self) -> str:
-        return f"{self.seq}:{self.hash.hex()}"
+        return f"{self.seq}:{self.hash[:SHOWN_BYTES].hex()}"
 
     @classmethod
     def parse(cls, text: str) -> "Head":
-        """Raises ValueError."""
-        if not re.fullmatch(r"\d{1,18}:[0-9a-f]{64}", text):
-            raise ValueError("a head is <seq>:<64 hex digits>")
+        """The head of a text; its hash may be short. Raises ValueError."""
+        if not re.fullmatch(r"\d{1,18}:[0-9a-f]{32}([0-9a-f]{32})?", text):
+            raise ValueError("a head is <seq>:<32 hex digits>")
         seq, digest = text.split(":")
         return cls(int(seq), bytes.fromhex(digest))
+
+    def meets(self, whole: "Head") -> bool:
+        """Whether this, perhaps from a text, is ``whole``."""
+        return self.seq == whole.seq and whole.hash.startswith(self.hash)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +205,7 @@ def seal_content(seal: Seal) -> bytes:
         {
             "v": 1,
             "batch": seal.batch,
-            "head": str(seal.head),
+            "head": [seal.head.seq, seal.head.hash],
             "continues": seal.continues,
             "sealed_at": seal.sealed_at,
             "mac_key": seal.mac_key,
@@ -205,4 +215,4 @@ def seal_content(seal: Seal) -> bytes:
 
 def state_content(batch: int, head: Head, mac_key: str) -> bytes:
     """What the state's MAC is over."""
-    return canonical({"v": 1, "batch": batch, "head": str(head), "mac_key": mac_key})
+    return canonical({"v": 1, "batch": batch, "head": [head.seq, head.hash], "mac_key": mac_key})

@@ -54,11 +54,21 @@ class Sealed:
 class Sealer:
     """Seals what was recorded."""
 
-    def __init__(self, db: Db, keys: KeyRing, *, now: Callable[[], datetime], batch_rows: int = BATCH_ROWS) -> None:
+    def __init__(
+        self,
+        db: Db,
+        keys: KeyRing,
+        *,
+        now: Callable[[], datetime],
+        batch_rows: int = BATCH_ROWS,
+        on_sealed: Callable[[Sealed], None] = lambda _: None,
+    ) -> None:
+        """``on_sealed`` is told of every batch after it was committed."""
         self._db = db
         self._keys = keys
         self._now = now
         self._batch_rows = batch_rows
+        self._on_sealed = on_sealed
         self._last: int | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -92,6 +102,7 @@ class Sealer:
             sealed = await self._write(tx, state, rows, macs)
         self._last = sealed.batch
         _tell(sealed)
+        self._on_sealed(sealed)
         return sealed
 
     def _ready(self, rows: Sequence[Row], macs: Macs) -> list[tuple[Row, bool]]:
@@ -136,4 +147,5 @@ def _tell(sealed: Sealed) -> None:
         log.error("audit rows are not genuine", action="audit:seal:forged", forged=sealed.forged, **fields)
     if not sealed.continues:
         log.error("audit chain was interrupted", action="audit:seal:interrupted", **fields)
+    # at this level because production logs nothing below it
     log.warning("audit sealed", action="audit:seal:done", **fields)

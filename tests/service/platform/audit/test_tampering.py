@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from ccl_service.platform.audit.model import GENESIS, PURPOSE, Head, Macs, chain
-from ccl_service.platform.audit.sealer import Sealer
+from ccl_service.platform.audit.sealer import Sealed, Sealer
 from ccl_service.platform.audit.sql import sealed_rows
 from ccl_service.platform.audit.verify import Verdict, verify
 from ccl_service.platform.db import PoolDb
@@ -118,16 +118,15 @@ async def test_a_row_pushed_into_the_middle_is_found_even_with_all_hashes_made_a
 
 
 @pytest.mark.usefixtures("trail")
-async def test_a_forged_row_that_waits_for_its_seal_is_sealed_as_forged(
-    db: PoolDb, macs: Macs, owner: Owner, sealer: Sealer
-) -> None:
+async def test_a_forged_row_that_waits_for_its_seal_is_sealed_as_forged(db: PoolDb, macs: Macs, owner: Owner) -> None:
     await owner.execute(
         "INSERT INTO audit_log (event, at, principal_kind, principal_id, action, object_kind, object_id, mac_key, mac)"
         f" VALUES (gen_random_uuid(), now(), 'root', 'x', 'keys:create', 'api_key', 'k', '{macs.current}', '')"
     )
-    sealed = await sealer.seal()
+    told_of: list[Sealed] = []
+    sealed = await Sealer(db, ring(SECRET), now=now, on_sealed=told_of.append).seal()
     assert sealed is not None
-    assert sealed.forged == 1
+    assert (sealed.forged, told_of) == (1, [sealed])
     told, where = fault(await verify(db, macs))
     assert ("holder of the keys" in told, where) == (True, 9)
 

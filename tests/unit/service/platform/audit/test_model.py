@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ccl_service.platform.audit.model import GENESIS, Entry, Head, Kind, Macs, canonical, chain, row_content
+from ccl_service.platform.telemetry.redaction import value
 
 KEYS = {"a.1": b"1" * 32, "b.2": b"2" * 32}
 ENTRY = Entry(
@@ -87,9 +88,18 @@ def test_the_order_of_fields_does_not_count(changes: dict[str, str]) -> None:
     assert canonical(changes) == canonical(dict(reversed(changes.items())))
 
 
-def test_a_head_survives_its_text() -> None:
+def test_a_heads_text_meets_its_head_and_no_other() -> None:
     head = Head(7, GENESIS)
-    assert Head.parse(str(head)) == head
+    kept = Head.parse(str(head))
+    assert kept.meets(head)
+    assert not kept.meets(Head(8, GENESIS))
+    assert not kept.meets(Head(7, bytes(32)))
+    assert Head.parse(f"7:{GENESIS.hex()}").meets(head)
+
+
+def test_what_masks_logs_lets_a_head_through() -> None:
+    head = str(Head(123_456_789, GENESIS))
+    assert value("head", head) == head
 
 
 @pytest.mark.parametrize("text", ["", "7", "7:zz", f"x:{GENESIS.hex()}", f"-1:{GENESIS.hex()}", f"7:{GENESIS.hex()}0"])
