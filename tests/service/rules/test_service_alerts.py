@@ -102,6 +102,7 @@ FIRING = [
     Case("CclWorkInQuarantine", "one row", [UP, series("ccl_work_in_quarantine", "1x120", queue="sends")]),
     Case("CclQueueBehind", "eleven minutes", [UP, series("ccl_work_oldest_due_seconds", "660x120", queue="sends")]),
     Case("CclProviderDown", "calls are held back", [UP, series("ccl_breaker_open", "1x120", provider="mailgun")]),
+    Case("CclAuditNotGenuine", "one forged row", [UP, series("ccl_audit_faults_total", "0x99 1x20", kind="forged")]),
 ]
 SILENT = [
     Case("CclHealthCheckFailing", "all is well", [UP, series("ccl_component_up", "1x120", component="database")]),
@@ -130,6 +131,7 @@ SILENT = [
     Case("CclWorkInQuarantine", "none", [UP, series("ccl_work_in_quarantine", "0x120", queue="sends")]),
     Case("CclQueueBehind", "nine minutes", [UP, series("ccl_work_oldest_due_seconds", "540x120", queue="sends")]),
     Case("CclProviderDown", "calls go out", [UP, series("ccl_breaker_open", "0x120", provider="mailgun")]),
+    Case("CclAuditNotGenuine", "none", [UP, series("ccl_audit_faults_total", "0x120", kind="forged")]),
 ]
 AT = "110m"
 
