@@ -4,7 +4,7 @@ An environment is full of other programs' variables, so nothing is said about a 
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from ccl_service.platform.config_sources import ALIASES, Misspelling
@@ -20,45 +20,52 @@ def misspellings(names: Iterable[str], known: Mapping[str, bool]) -> tuple[Missp
 
     ``known``: variable → whether it may be told as ``NAME_FILE``.
     """
-    right = {*known, *ALIASES.values(), *(name + FILE for name, file in known.items() if file)}
-    found = ((name, _meant(name, right)) for name in sorted(names) if name not in right)
+    right = sorted({*known, *ALIASES.values(), *(name + FILE for name, file in known.items() if file)})
+    strangers = (name for name in sorted(set(names).difference(right)) if not _FOREIGN.search(name))
+    found = ((name, _meant(name, right)) for name in strangers)
     return tuple(Misspelling(name, meant) for name, meant in found if meant)
 
 
-def _meant(name: str, right: Iterable[str]) -> str | None:
-    if _FOREIGN.search(name):
-        return None
+def _meant(name: str, right: Sequence[str]) -> str | None:
     if name.removesuffix(FILE) in right:
         return name.removesuffix(FILE)
-    return next((other for other in sorted(right) if _near(name, other)), None)
+    shouted = name.upper()
+    words = shouted.split("_")
+    return next((other for other in right if _same_words(words, other.split("_")) or _typed_for(shouted, other)), None)
 
 
-def _near(name: str, other: str) -> bool:
-    """Whether one was probably typed for the other: other case, a typo or two, the same words reordered or one left
-    out."""
-    if name.upper() == other:
-        return True
-    words, wanted = name.upper().split("_"), other.split("_")
-    if sorted(words) == sorted(wanted):
-        return True
-    if len(words) > 1 and len(wanted) - len(words) == 1 and words[0] == wanted[0] and set(words) < set(wanted):
-        return True
+def _same_words(words: Sequence[str], wanted: Sequence[str]) -> bool:
+    """Reordered, or with one left out after the first."""
+    if len(words) == len(wanted):
+        return sorted(words) == sorted(wanted)
+    return 1 < len(words) == len(wanted) - 1 and words[0] == wanted[0] and set(words) < set(wanted)
+
+
+def _typed_for(name: str, other: str) -> bool:
+    """The same but for a slip or two. A slip brings in one character and takes away one at most, which settles nearly
+    every pair before their distance is worked out."""
     allowed = 2 if len(other) >= 8 else 1 if len(other) >= 4 else 0
-    return distance(name.upper(), other, at_most=allowed) <= allowed
+    if len(set(name).symmetric_difference(other)) > 2 * allowed:
+        return False
+    return distance(name, other, at_most=allowed) <= allowed
 
 
 def distance(left: str, right: str, *, at_most: int) -> int:
-    """Optimal string alignment: insertions, deletions, substitutions and swaps of neighbours. More than ``at_most``
-    may be reported as ``at_most + 1``."""
+    """Optimal string alignment: insertions, deletions, substitutions and swaps of neighbours; ``at_most + 1`` stands
+    for anything larger. Cells farther from the diagonal than that cannot matter and are not looked at."""
+    far = at_most + 1
     if abs(len(left) - len(right)) > at_most:
-        return at_most + 1
-    before: list[int] = []
+        return far
+    last: list[int] = []
     row = list(range(len(right) + 1))
     for i, a in enumerate(left, 1):
-        last, before, row = before, row, [i]
-        for j, b in enumerate(right, 1):
-            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (a != b))
-            if i > 1 and j > 1 and a == right[j - 2] and left[i - 2] == b:
-                cost = min(cost, last[j - 2] + 1)
-            row.append(cost)
-    return row[-1]
+        last, before, row = row, last, [far] * (len(right) + 1)
+        row[0] = i
+        for j in range(max(1, i - at_most), min(len(right), i + at_most) + 1):
+            row[j] = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (a != right[j - 1]))
+            if i > 1 and j > 1 and a == right[j - 2] and left[i - 2] == right[j - 1]:
+                row[j] = min(row[j], before[j - 2] + 1)
+        # two rows, for a swap reaches over one
+        if min(row) > at_most and min(last) > at_most:
+            return far
+    return min(row[-1], far)

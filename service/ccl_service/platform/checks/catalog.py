@@ -36,6 +36,7 @@ ADVISED: Final[tuple[tuple[str, Callable[[Subject], Verdict]], ...]] = (
     ("RateLimits", environment.rate_limits),
     ("LogLevel", environment.log_level),
     ("Metrics", environment.metrics),
+    ("ErrorTracking", environment.error_tracking),
 )
 
 

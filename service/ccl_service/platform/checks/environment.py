@@ -124,3 +124,12 @@ def metrics(subject: Subject) -> Verdict:
     if subject.settings.metrics_enabled:
         return OK
     return Verdict(WARN, "Off", "METRICS_ENABLED is false; no alert can fire", "set it to true and scrape the service")
+
+
+def error_tracking(subject: Subject) -> Verdict:
+    """Somewhere errors are counted and kept besides the logs."""
+    settings = subject.settings
+    if not settings.production or settings.sentry_dsn or settings.otel_exporter_otlp_endpoint:
+        return OK
+    message = "neither SENTRY_DSN nor OTEL_EXPORTER_OTLP_ENDPOINT is set, so errors are in the logs only"
+    return Verdict(WARN, "Off", message, "set one of them, or see to it that somebody reads what the logs collect")

@@ -42,6 +42,7 @@ async def production(environ: dict[str, str], redis_server: str) -> AsyncIterato
             "PUBLIC_BASE_URL": "https://cars.example.com",
             "TRUST_PROXY": "10.0.0.0/8",
             "RATE_LIMIT_MAX_REQUESTS": "100",
+            "SENTRY_DSN": "http://public@127.0.0.1:1/1",
         }
 
 
@@ -67,6 +68,17 @@ async def test_a_check_that_fails_stands_first_and_gives_exit_code_1(production:
     assert out.splitlines()[0].split()[:2] == ["fail", "OpenAiKey"]
     assert out.splitlines()[-1].startswith("not ready: 1 fail, ")
     assert "somebody-else" not in out
+    assert code == 1
+
+
+async def test_a_database_that_is_away_is_a_verdict_and_no_crash(production: dict[str, str]) -> None:
+    away = production | {"DATABASE_URL": "postgresql://ccl:8Zr1q0@127.0.0.1:1/ccl"}
+    code, out, _ = await command(away, "check")
+    assert {line.split()[1] for line in out.splitlines() if line.startswith("fail")} == {
+        "DatabaseReachable",
+        "SchemaCompatible",
+    }
+    assert "8Zr1q0" not in out
     assert code == 1
 
 

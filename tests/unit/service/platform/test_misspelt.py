@@ -60,6 +60,11 @@ def test_the_distance_is_symmetric_and_zero_only_for_the_same(left: str, right: 
     assert (distance(left, right, at_most=9) == 0) == (left == right)
 
 
+@given(WORDS, WORDS, st.integers(0, 4))
+def test_looking_near_the_diagonal_only_loses_nothing(left: str, right: str, at_most: int) -> None:
+    assert distance(left, right, at_most=at_most) == min(distance(left, right, at_most=9), at_most + 1)
+
+
 @pytest.mark.parametrize(("left", "right", "expected"), [("AB", "BA", 1), ("ABC", "AC", 1), ("A", "BCD", 3)])
 def test_a_swap_of_neighbours_is_one_step(left: str, right: str, expected: int) -> None:
     assert distance(left, right, at_most=9) == expected

@@ -14,6 +14,7 @@ GOOD = {
     "CORS_ORIGIN": "https://cars.example.com",
     "PUBLIC_BASE_URL": "https://cars.example.com",
     "TRUST_PROXY": "10.0.0.0/8",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
 }
 
 

@@ -26,6 +26,7 @@ JUDGES = (
     checks.rate_limits,
     checks.log_level,
     checks.metrics,
+    checks.error_tracking,
 )
 
 
@@ -68,6 +69,7 @@ def test_a_good_environment_passes(judge: Judge) -> None:
         (checks.rate_limits, {"RATE_LIMIT_WINDOW_MS": "3600000"}, ("warn", "Low")),
         (checks.log_level, {"LOG_LEVEL": "debug"}, ("warn", "Debug")),
         (checks.metrics, {"METRICS_ENABLED": "false"}, ("warn", "Off")),
+        (checks.error_tracking, {"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, ("warn", "Off")),
     ],
 )
 def test_each_is_broken_by_one_thing(judge: Judge, broken: dict[str, str], expected: tuple[str, str]) -> None:
