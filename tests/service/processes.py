@@ -12,6 +12,9 @@ from dataclasses import dataclass
 import aiohttp
 
 
+PASSED_ON = ("PATH", "PYTHONPATH")
+
+
 @dataclass(frozen=True)
 class Process:
     """A running service."""
@@ -65,7 +68,7 @@ async def running(
         *program,
         "serve",
         *arguments,
-        env={"PATH": os.environ["PATH"]} | environ | {"PORT": str(port)},
+        env={name: os.environ[name] for name in PASSED_ON if name in os.environ} | environ | {"PORT": str(port)},
         stderr=asyncio.subprocess.PIPE,
     )
     # read on, or a chatty process would stop at a full pipe

