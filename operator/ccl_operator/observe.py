@@ -37,6 +37,8 @@ class Observed:
     probes: Mapping[str, Probe] = field(default_factory=dict)
     #: Kinds the operator lacks a permission for: kind → the missing verb, as the API server put it.
     forbidden: Mapping[Resource, str] = field(default_factory=dict)
+    #: Children that the API server did not take in the last pass: what it said.
+    refused: Mapping[tuple[Resource, str], str] = field(default_factory=dict)
 
 
 class CacheReader(Protocol):
@@ -57,6 +59,9 @@ class CacheReader(Protocol):
     def forbidden(self, key: Key) -> Mapping[Resource, str]:
         """Permissions that the last applies lacked."""
 
+    def refused(self, key: Key) -> Mapping[tuple[Resource, str], str]:
+        """Children that the API server did not take in the last pass, and why."""
+
     def probes(self, key: Key) -> Mapping[str, Probe]:
         """Last gate answers by pod UID."""
 
@@ -73,6 +78,7 @@ def observe(cache: CacheReader, key: Key) -> Observed | None:
         foreign=cache.foreign(key),
         probes=cache.probes(key),
         forbidden=cache.forbidden(key),
+        refused=cache.refused(key),
     )
 
 

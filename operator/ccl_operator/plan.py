@@ -157,7 +157,7 @@ def _told(this: _Pass, wanted: Wanted, moved: _Moved) -> Plan:
         paused=wanted.spec.paused,
         serving=report.serving(this.found, this.instance, moved.state),
         secrets=_secrets_verdict(wanted),
-        stuck=this.stuck or _refusal_verdict(wanted) or moved.blocked,
+        stuck=this.stuck or _refusal_verdict(wanted) or moved.blocked or _apply_refused(this.observed),
         busy=_busy(this, wanted),
         database=report.database_verdict(answers),
         backup=health.verdict,
@@ -209,6 +209,14 @@ def _forbidden(observed: Observed) -> Verdict | None:
         return None
     lacking = sorted(f"{resource.plural}: {what}" for resource, what in observed.forbidden.items())
     return Verdict("True", "Forbidden", f"the operator lacks permissions: {'; '.join(lacking)}")
+
+
+def _apply_refused(observed: Observed) -> Verdict | None:
+    """Told, and no reason to hold the rollout: a newer specification may be the way out."""
+    if not observed.refused:
+        return None
+    told = sorted(f"{resource.kind} {name}: {why}" for (resource, name), why in observed.refused.items())
+    return Verdict("True", "ApplyRefused", f"the API server refuses {'; '.join(told)}")
 
 
 def _foreign(this: _Pass, applies: tuple[Apply, ...]) -> Verdict | None:

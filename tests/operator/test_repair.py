@@ -63,3 +63,76 @@ def test_a_child_without_our_label_is_labelled_again(place: Place) -> None:
         return bool(labels.get(names.NAME_LABEL) == "ccl")
 
     until("the label is back", labelled, timeout=20)
+
+
+def test_a_port_that_was_moved_to_another_number_is_moved_back_and_the_address_stays(place: Place) -> None:
+    place.start_operator()
+    place.create()
+    place.promote()
+    before = place.api.get(names.SERVICE, place.namespace, "ccl")
+    moved = [{"name": "http", "port": 81, "targetPort": "http", "protocol": "TCP"}]
+    note = {"annotations": {"example.com/owner": "platform"}}
+    place.api.patch(names.SERVICE, place.namespace, "ccl", {"spec": {"ports": moved}, "metadata": note})
+
+    def repaired() -> bool:
+        ports = place.api.get(names.SERVICE, place.namespace, "ccl")["spec"]["ports"]
+        return [port["port"] for port in ports] == [80]
+
+    until("the port is back", repaired, timeout=30)
+    found = place.api.get(names.SERVICE, place.namespace, "ccl")
+    assert found["spec"]["clusterIP"] == before["spec"]["clusterIP"]
+    assert found["metadata"]["annotations"]["example.com/owner"] == "platform"
+    until("nothing is stuck", lambda: place.condition("Stalled").get("status") == "False")
+
+
+def test_ports_variables_and_probes_that_exclude_ours_are_put_right_beside_foreign_ones(place: Place) -> None:
+    place.start_operator()
+    place.create(web={"extraEnv": [{"name": "GREETING", "value": "hello"}]})
+    place.promote()
+    web = names.web("ccl", place.owner()["status"]["stable"]["revision"])
+    ours = place.api.get(names.DEPLOYMENT, place.namespace, web)["spec"]["template"]["spec"]["containers"][0]
+    other = {"name": "GREETING", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.uid"}}}
+    edited = {
+        **ours,
+        "ports": [{"name": "http", "containerPort": 5001, "protocol": "TCP"}],
+        "env": [*(each for each in ours["env"] if each["name"] != "GREETING"), other, {"name": "X", "value": "1"}],
+        "readinessProbe": {"tcpSocket": {"port": 5001}},
+    }
+    sidecar = {"name": "sidecar", "image": "registry.example/sidecar:1"}
+    place.api.patch(
+        names.DEPLOYMENT,
+        place.namespace,
+        web,
+        {"spec": {"template": {"spec": {"containers": [edited, sidecar]}}}},
+    )
+
+    def repaired() -> bool:
+        found = place.api.get(names.DEPLOYMENT, place.namespace, web)["spec"]["template"]["spec"]["containers"][0]
+        variables = {each["name"]: each.get("value") for each in found["env"]}
+        return (
+            [port["containerPort"] for port in found["ports"]] == [5000]
+            and variables["GREETING"] == "hello"
+            and found["readinessProbe"].get("httpGet", {}).get("path") == "/ready"
+        )
+
+    until("the container is as it was", repaired, timeout=30)
+    found = place.api.get(names.DEPLOYMENT, place.namespace, web)["spec"]["template"]["spec"]["containers"]
+    assert [each["name"] for each in found] == ["service", "sidecar"]
+    assert {"name": "X", "value": "1"} in found[0]["env"]
+
+
+def test_a_child_that_the_api_server_refuses_is_named_in_the_condition_with_the_reason(place: Place) -> None:
+    place.start_operator()
+    place.create()
+    place.promote()
+    _set_schedule(place, "99 2 * * *")
+    until("the object is stalled", lambda: place.condition("Stalled").get("reason") == "ApplyRefused")
+    message = place.condition("Stalled")["message"]
+    assert "CronJob ccl-backup" in message
+    assert "spec.schedule" in message
+    _set_schedule(place, "0 3 * * *")
+    until("it goes on", lambda: place.condition("Stalled").get("status") == "False")
+
+
+def _set_schedule(place: Place, schedule: str) -> None:
+    place.api.patch(names.OWNER, place.namespace, "ccl", {"spec": {"backup": {"schedule": schedule}}})

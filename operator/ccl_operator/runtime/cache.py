@@ -24,6 +24,7 @@ class Cache:
         self._referenced: dict[tuple[str, str], Manifest | None] = {}
         self._foreign: dict[Key, frozenset[Name]] = {}
         self._forbidden: dict[Key, Mapping[Resource, str]] = {}
+        self._refused: dict[Key, Mapping[Name, str]] = {}
         self._probes: dict[Key, Mapping[str, Probe]] = {}
 
     # What observe reads.
@@ -47,6 +48,10 @@ class Cache:
     def forbidden(self, key: Key) -> Mapping[Resource, str]:
         """Permissions that the last pass lacked."""
         return self._forbidden.get(key, MappingProxyType({}))
+
+    def refused(self, key: Key) -> Mapping[Name, str]:
+        """Children that the API server did not take in the last pass, and why."""
+        return self._refused.get(key, MappingProxyType({}))
 
     def probes(self, key: Key) -> Mapping[str, Probe]:
         """Last gate answers by pod UID."""
@@ -126,6 +131,15 @@ class Cache:
             self._forbidden.pop(key, None)
         return changed
 
+    def set_refused(self, key: Key, found: Mapping[Name, str]) -> bool:
+        """Replace what is known to be refused. True when that is a change."""
+        changed = dict(found) != dict(self.refused(key))
+        if found:
+            self._refused[key] = MappingProxyType(dict(found))
+        else:
+            self._refused.pop(key, None)
+        return changed
+
     def put_probe(self, key: Key, pod_uid: str, probe: Probe) -> bool:
         """Remember a gate answer. True when it says something else than the last one."""
         before = self.probes(key).get(pod_uid)
@@ -142,5 +156,5 @@ class Cache:
 
     def _forget_if_gone(self, key: Key) -> None:
         if self.owner(key) is None:
-            for known in (self._foreign, self._forbidden, self._probes):
+            for known in (self._foreign, self._forbidden, self._refused, self._probes):
                 known.pop(key, None)

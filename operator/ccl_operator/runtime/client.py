@@ -6,7 +6,7 @@ Paths come from ``Resource``, never from discovery. No retries here: who calls k
 
 import json
 import socket
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, cast
 from urllib.parse import quote, urlencode
@@ -79,7 +79,7 @@ class Request:
     resource: Resource
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
-    body: Manifest | None = None
+    body: Manifest | Sequence[Manifest] | None = None
     content_type: str = "application/json"
 
     @property
@@ -187,6 +187,12 @@ class Client:
         where = path(resource, metadata["namespace"], metadata["name"], subresource)
         query = {"fieldManager": names.FIELD_MANAGER, "force": "true"}
         return await self._call(Request("patch", resource, where, query, manifest, "application/apply-patch+yaml"))
+
+    async def patch(self, resource: Resource, namespace: str, name: str, operations: Sequence[Manifest]) -> Json:
+        """A JSON patch (RFC 6902). Raises Conflict, NotFound, Refused, Forbidden, TryLater."""
+        query = {"fieldManager": names.FIELD_MANAGER}
+        where = path(resource, namespace, name)
+        return await self._call(Request("patch", resource, where, query, operations, "application/json-patch+json"))
 
     async def create(self, resource: Resource, namespace: str | None, manifest: Manifest) -> Json:
         """POST a new object. Raises Refused, Forbidden, TryLater."""

@@ -11,7 +11,7 @@ from typing import Literal
 import structlog
 
 from ccl_operator import names
-from ccl_operator.actions import Event, Key, Manifest, Plan, Resource
+from ccl_operator.actions import Key, Manifest, Plan, Resource
 from ccl_operator.config import Config
 from ccl_operator.observe import Observed, observe
 from ccl_operator.plan import plan
@@ -90,7 +90,8 @@ class Reconciler:
 
     async def _conclude(self, key: Key, owner: Manifest, wanted: Plan, written: Written, taken: Names) -> Outcome:
         news = self._cache.set_forbidden(key, written.forbidden)
-        for event in (*_refusals(written), *wanted.events):
+        news |= self._cache.set_refused(key, written.refused)
+        for event in wanted.events:
             await self._events.post(owner, event)
         wrote = written.wrote or news
         if wanted.status is not None:
@@ -103,13 +104,6 @@ class Reconciler:
                 return Outcome("refused", blocked=True)
         blocked = bool(written.forbidden or written.refused or taken.foreign or taken.leaving)
         return Outcome(_word(written, taken, wrote), wrote, blocked, wanted.requeue_at)
-
-
-def _refusals(written: Written) -> list[Event]:
-    return [
-        Event("Warning", "ApplyRefused", f"{resource.kind} {name}: {message}")
-        for (resource, name), message in written.refused.items()
-    ]
 
 
 def _word(written: Written, taken: Names, wrote: bool) -> Word:

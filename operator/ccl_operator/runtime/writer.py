@@ -16,6 +16,7 @@ from ccl_operator.runtime.cache import Cache, Name
 from ccl_operator.runtime.client import Client
 from ccl_operator.runtime.drift import drift, plain
 from ccl_operator.runtime.errors import Forbidden, NotFound, Refused, TryLater
+from ccl_operator.runtime.repair import disown, repair
 
 log = structlog.get_logger(__name__)
 
@@ -148,11 +149,27 @@ class Writer:
             name=name,
             because=reasons[:10],
         )
-        answer = await self._client.apply(action.resource, action.manifest)
+        answer = await self._applied(action, live)
         self._cache.put_child(action.resource, answer)
         self._note_settled(action, answer)
         # The API server does not count an apply that changes nothing: same resourceVersion.
         return live is None or answer["metadata"]["resourceVersion"] != live["metadata"]["resourceVersion"]
+
+    async def _applied(self, action: Apply, live: Manifest | None) -> Manifest:
+        """Apply; when that is refused because of what others wrote beside our fields, clear that away first."""
+        try:
+            return await self._client.apply(action.resource, action.manifest)
+        except Refused:
+            operations = [] if live is None else repair(action.manifest, live)
+            if live is None or not operations:
+                raise
+            where = (action.resource, live["metadata"]["namespace"], live["metadata"]["name"])
+            paths = [each["path"] for each in operations[1:]]
+            log.warning("repairing", action="child.repair", kind=where[0].kind, name=where[2], fields=paths[:10])
+            await self._client.patch(*where, operations)
+            answer: Manifest = await self._client.apply(action.resource, action.manifest)
+            left = disown(answer)
+            return await self._client.patch(*where, left) if left else answer
 
     async def _delete(self, key: Key, action: Delete) -> bool:
         known = {

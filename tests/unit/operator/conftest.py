@@ -87,6 +87,7 @@ class SimulatedCluster:
     objects: dict[tuple[Resource, str], dict[str, Any]] = field(default_factory=dict)
     referenced: dict[str, Mapping[str, Any] | None] = field(default_factory=dict)
     foreign: set[tuple[Resource, str]] = field(default_factory=set)
+    refused: dict[tuple[Resource, str], str] = field(default_factory=dict)
     answers: dict[str, Callable[[str], ReadinessReport | None]] = field(default_factory=dict)
     migrations: dict[str, Mapping[str, Any] | str] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
@@ -152,6 +153,7 @@ class SimulatedCluster:
             referenced=dict(self.referenced),
             foreign=frozenset(self.foreign),
             probes=self._probes(),
+            refused=dict(self.refused),
         )
 
     def reconcile(self) -> Plan:

@@ -30,6 +30,9 @@ class Cache:
     def forbidden(self, key):
         return {names.JOB: "create"}
 
+    def refused(self, key):
+        return {(names.CRON_JOB, "ccl-backup"): "no such schedule"}
+
     def probes(self, key):
         return {"uid": Probe(START, None, "refused")}
 
@@ -54,4 +57,5 @@ def test_what_the_last_writes_found_is_part_of_it():
     observed = observe(Cache({"spec": SPEC}), KEY)
     assert observed.foreign == {(names.SERVICE, "ccl")}
     assert observed.forbidden == {names.JOB: "create"}
+    assert observed.refused == {(names.CRON_JOB, "ccl-backup"): "no such schedule"}
     assert observed.probes["uid"].error == "refused"
