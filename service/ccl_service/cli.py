@@ -5,6 +5,7 @@ function that returns a ``ccl_contract.readiness.Check``; there is no switch for
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -26,6 +27,7 @@ from ccl_service.platform.phase import Role
 from ccl_service.platform.problems import CclError
 from ccl_service.platform.readiness import CheckFn
 from ccl_service.platform.telemetry import configure_logging
+from ccl_service.platform.telemetry.errors import ErrorReporter, open_reporter
 from ccl_service.version import VERSION
 
 #: Where Kubernetes looks for a container's last words.
@@ -53,9 +55,9 @@ def serve(
     if no_jobs and jobs_only:
         _fail("--no-jobs and --jobs-only leave nothing to do")
     settings = _settings()
-    configure_logging(settings.log_level)
     role = Role.WEB if no_jobs else Role.JOBS if jobs_only else Role.ALL
-    with asyncio.Runner(loop_factory=_loop_factory()) as loop:
+    with _error_reports(settings) as report, asyncio.Runner(loop_factory=_loop_factory()) as loop:
+        configure_logging(settings.log_level, report=report)
         try:
             loop.run(serving.serve(settings, role, ctx.obj))
         except serving.PortTaken as exc:
@@ -111,6 +113,14 @@ def openapi() -> None:
     """The OpenAPI 3.1 document on stdout."""
     document = Description(route_table(), version=VERSION).document
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def _error_reports(settings: Settings) -> contextlib.AbstractContextManager[ErrorReporter | None]:
+    """Reports of what is logged as an error, where somebody collects them."""
+    if settings.sentry_dsn is None:
+        return contextlib.nullcontext()
+    dsn = settings.sentry_dsn.get_secret_value()
+    return contextlib.closing(open_reporter(dsn, environment=settings.env, version=VERSION, pod=settings.pod_name))
 
 
 def _settings() -> Settings:

@@ -34,6 +34,7 @@ from ccl_service.platform.config_types import (
     PostgresUrl,
     PostgresUrls,
     RedisUrl,
+    SentryDsn,
     Trust,
     Words,
     at_least,
@@ -73,15 +74,20 @@ class DatabaseSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, arbitrary_types_allowed=True)
 
-    database_url: PostgresUrl
-    database_direct_url: PostgresUrl | None = None
-    #: Read-only copies; what is marked read-only may go there.
-    database_replica_urls: PostgresUrls = ()
-    db_pool_size: int = Field(default=20, ge=1, le=1000)
-    #: 0: idle connections stay open.
-    db_idle_timeout_ms: int = Field(default=30_000, ge=0)
-    #: Less than a tenth of a second opens no connection anywhere, so it counts as that.
-    db_connect_timeout_ms: Annotated[int, at_least(100)] = Field(default=60_000, ge=0)
+    database_url: PostgresUrl = Field(description="PostgreSQL 14 to 17, possibly through a pooler.")
+    database_direct_url: PostgresUrl | None = Field(
+        default=None, description="The same database past the pooler: migrations, notifications. Default: DATABASE_URL."
+    )
+    database_replica_urls: PostgresUrls = Field(
+        default=(), description="Comma list of read-only copies; marked reads go there while their lag is small."
+    )
+    db_pool_size: int = Field(default=20, ge=1, le=1000, description="Connections of this process.")
+    db_idle_timeout_ms: int = Field(
+        default=30_000, ge=0, description="Idle connections are closed after this time; 0: never."
+    )
+    db_connect_timeout_ms: Annotated[int, at_least(100)] = Field(
+        default=60_000, ge=0, description="Longest time to open a connection; less than 100 counts as 100."
+    )
 
     @property
     def direct_url(self) -> str:
@@ -98,49 +104,98 @@ class UpkeepSettings(DatabaseSettings):
 class Settings(DatabaseSettings):
     """The whole environment table."""
 
-    env: Environment = Field(default=Environment.PRODUCTION, alias="ccl_env")
+    env: Environment = Field(
+        default=Environment.PRODUCTION,
+        alias="ccl_env",
+        description="development, staging or production; the strict rules hold in production. Also NODE_ENV.",
+    )
     keys: Mapping[KeyName, KeySource] = Field(repr=False)
     provenance: Provenance = Field(default=Provenance(), repr=False)
-    monitor_key_file: Path | None = None
+    monitor_key_file: Path | None = Field(
+        default=None, description="File with a token that may read monitoring; the operator makes it."
+    )
 
-    mailgun_api_key: SecretStr | None = None
-    mailgun_domain: str | None = None
-    mailgun_webhook_signing_key: SecretStr | None = None
-    mailgun_base_url: HttpUrl = "https://api.mailgun.net"
-    mail_from: str | None = None
-    mail_postal_address: str | None = None
-    outbound_allowlist: Words = ()
-    openai_api_key: SecretStr | None = None
-    openai_base_url: HttpUrl = "https://api.openai.com/v1"
-    openai_model: str = "gpt-4o-mini"
+    mailgun_api_key: SecretStr | None = Field(
+        default=None, description="Mailgun API key, or a sending key of the domain."
+    )
+    mailgun_domain: str | None = Field(default=None, description="Sending domain.")
+    mailgun_webhook_signing_key: SecretStr | None = Field(
+        default=None, description="Key that signs delivery events; without it readiness fails."
+    )
+    mailgun_base_url: HttpUrl = Field(
+        default="https://api.mailgun.net", description="Mailgun API; https://api.eu.mailgun.net in Europe."
+    )
+    mail_from: str | None = Field(
+        default=None, description="Sender that people see, e.g. Cathy <cathy@mg.example.com>."
+    )
+    mail_postal_address: str | None = Field(
+        default=None, description="Postal address in every mail; without it marketing mail is held."
+    )
+    outbound_allowlist: Words = Field(
+        default=(), description="Outside production: the addresses and @domains that may get mail; * for all."
+    )
+    openai_api_key: SecretStr | None = Field(
+        default=None, description="Key of the language model; without it the chat answers by rules."
+    )
+    openai_base_url: HttpUrl = Field(
+        default="https://api.openai.com/v1", description="API of OpenAI, or of one that is compatible."
+    )
+    openai_model: str = Field(default="gpt-4o-mini", description="Model of the chat.")
 
-    cors_origin: Origins = ()
-    trust_proxy: Trust = TrustProxy()
-    public_base_url: HttpUrl | None = None
-    redis_url: RedisUrl | None = None
-    #: Where errors are reported to, and spans exported to (OTLP over HTTP); absent: nowhere.
-    sentry_dsn: SecretStr | None = None
-    otel_exporter_otlp_endpoint: HttpUrl | None = None
-    port: int = Field(default=5000, ge=0, le=65535)
-    log_level: Annotated[Literal["debug", "info", "warn", "error"], Level] = "warn"
-    metrics_enabled: bool = True
-    body_limit_bytes: int = Field(default=10_485_760, ge=1024)
-    rate_limit_window_ms: int = Field(default=60_000, ge=1000)
-    rate_limit_max_requests: int = Field(default=100, ge=1)
-    #: Connections that one address may hold at once; 0 for no cap, trusted proxies have none.
-    connections_per_ip: int = Field(default=1000, ge=0)
-    drain_delay_ms: int = Field(default=5000, ge=0, le=20_000)
+    cors_origin: Origins = Field(
+        default=(), description="Comma list of the exact origins whose pages may call the API; no * in production."
+    )
+    trust_proxy: Trust = Field(
+        default=TrustProxy(),
+        description="Proxies in front: comma list of networks, or true or a number of hops; false for none.",
+    )
+    public_base_url: HttpUrl | None = Field(
+        default=None,
+        description="Address that people use; links in mail start with it. Default: the first CORS_ORIGIN.",
+    )
+    redis_url: RedisUrl | None = Field(
+        default=None, description="Redis or Valkey that shares limits; needed with more than one web process."
+    )
+    sentry_dsn: SentryDsn | None = Field(default=None, description="Where errors are reported to; absent: nowhere.")
+    otel_exporter_otlp_endpoint: HttpUrl | None = Field(
+        default=None, description="Where spans are exported to (OTLP over HTTP); absent: nowhere."
+    )
+    port: int = Field(default=5000, ge=0, le=65535, description="Port that HTTP is served on.")
+    log_level: Annotated[Literal["debug", "info", "warn", "error"], Level] = Field(
+        default="warn", description="debug, info, warn or error."
+    )
+    metrics_enabled: bool = Field(default=True, description="Whether metrics are shown.")
+    body_limit_bytes: int = Field(default=10_485_760, ge=1024, description="Largest request body.")
+    rate_limit_window_ms: int = Field(default=60_000, ge=1000, description="Length of the window of the request limit.")
+    rate_limit_max_requests: int = Field(
+        default=100, ge=1, description="Requests that one client address may make per window."
+    )
+    connections_per_ip: int = Field(
+        default=1000,
+        ge=0,
+        description="Connections that one address may hold at once; 0: no cap. Trusted proxies have none.",
+    )
+    drain_delay_ms: int = Field(
+        default=5000,
+        ge=0,
+        le=20_000,
+        description="How long a stopping process goes on serving while load balancers take it out.",
+    )
 
-    #: Where backup sets lie, for a process that can see them: a folder with ``<id>/manifest.json``.
-    backup_manifest_dir: Path | None = None
-    backup_max_age_hours: int = Field(default=26, ge=1)
-    #: Who is asked about the mail domain; absent: the system's resolver.
-    dns_server: DnsServer | None = None
+    backup_manifest_dir: Path | None = Field(
+        default=None, description="Folder with <id>/manifest.json of each backup, for the check of their age."
+    )
+    backup_max_age_hours: int = Field(default=26, ge=1, description="Age at which the newest backup is a warning.")
+    dns_server: DnsServer | None = Field(
+        default=None, description="Who is asked about the mail domain's records; absent: the system's resolver."
+    )
 
-    ccl_revision: str = ""
-    ccl_deployment_id: str | None = None
-    pod_name: str = ""
-    pod_namespace: str = ""
+    ccl_revision: str = Field(default="", description="Revision that this process belongs to; the operator sets it.")
+    ccl_deployment_id: str | None = Field(
+        default=None, description="Deployment that may send mail from this database; the operator sets it."
+    )
+    pod_name: str = Field(default="", description="Name of this process among its equals; the operator sets it.")
+    pod_namespace: str = Field(default="", description="Namespace of the pod; the operator sets it.")
 
     @property
     def production(self) -> bool:

@@ -13,6 +13,7 @@ from ccl_service.platform.proxy import TrustProxy, parse_trust
 
 DNS_PORT: Final = 53
 _ORIGIN: Final = re.compile(r"^https?://[A-Za-z0-9.-]+(:\d{1,5})?$|^https?://\[[0-9a-fA-F:]+\](:\d{1,5})?$")
+_DSN: Final = re.compile(r"https?://[^\s:@/]+(:[^\s@/]*)?@[^\s@/]+(/[^\s]*)?/\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,14 @@ def _scheme(text: str) -> str:
         return ""
 
 
+def _dsn(value: object) -> object:
+    """Sentry's form: https://<key>@<host>/<project>."""
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if isinstance(text, str) and not _DSN.fullmatch(text):
+        raise ValueError("must be a DSN (https://key@host/project)")
+    return value
+
+
 Words = Annotated[tuple[str, ...], BeforeValidator(lambda v: listed(v) if isinstance(v, str) else v)]
 Origins = Annotated[tuple[str, ...], from_text(_origins, "must be a comma list of origins (scheme://host[:port])")]
 Trust = Annotated[TrustProxy, from_text(parse_trust, "must be true, false, a hop count, or a comma list of CIDRs")]
@@ -98,6 +107,7 @@ PostgresUrl = Annotated[SecretStr, _url("postgresql", "postgres")]
 PostgresUrls = Annotated[tuple[PostgresUrl, ...], BeforeValidator(lambda v: listed(v) if isinstance(v, str) else v)]
 HttpUrl = Annotated[str, _url("http", "https")]
 RedisUrl = Annotated[SecretStr, _url("redis", "rediss")]
+SentryDsn = Annotated[SecretStr, BeforeValidator(_dsn)]
 
 
 def at_least(lowest: int) -> AfterValidator:

@@ -54,7 +54,7 @@ class Series:
     def read(self, samples: Sequence[Mapping[str, Any]]) -> float:
         """The sum of the samples that match; a ``where`` value matches by its beginning."""
         return sum(
-            s["value"]
+            float(s["value"])
             for s in samples
             if s["name"] == self.sample and all(s["labels"].get(k, "").startswith(v) for k, v in self.where)
         )

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from ccl_service.platform import history
 from ccl_service.platform.components import HealthCheck, HealthSampler
@@ -50,12 +51,18 @@ MOST_POINTS: Final = 1500
 T = TypeVar("T")
 
 
+def _known(metric: str) -> str:
+    if metric not in history.SERIES:
+        raise PydanticCustomError("metric", "is not one of {known}", {"known": ", ".join(history.SERIES)})
+    return metric
+
+
 class HistoryQuery(BaseModel):
     """Which metric, from when until when, and how many seconds make a point."""
 
     model_config = ConfigDict(extra="forbid")
 
-    metric: Literal[tuple(history.SERIES)]  # type: ignore[valid-type] - the table is the list
+    metric: Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": list(history.SERIES)})]
     since: Annotated[AwareDatetime | None, Field(alias="from")] = None
     until: Annotated[AwareDatetime | None, Field(alias="to")] = None
     step: Annotated[int, Field(ge=60, le=86_400)] = 60

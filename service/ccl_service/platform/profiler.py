@@ -63,5 +63,5 @@ def _render(session: object, form: Format) -> str:
 
     assert isinstance(session, Session)
     if form is Format.SPEEDSCOPE:
-        return SpeedscopeRenderer().render(session)
-    return _FONTS.sub("", HTMLRenderer().render(session)).replace("<head>", f"<head>{POLICY}", 1)
+        return str(SpeedscopeRenderer().render(session))
+    return _FONTS.sub("", str(HTMLRenderer().render(session))).replace("<head>", f"<head>{POLICY}", 1)
