@@ -48,7 +48,7 @@ KEY_VARIABLES: Final[Mapping[KeyName, str]] = {
     KeyName.JWT: "JWT_SECRET",
     KeyName.SESSION: "SESSION_SECRET",
 }
-_REQUIRED_IN_PRODUCTION: Final = ("MAILGUN_API_KEY", "MAILGUN_DOMAIN", "OPENAI_API_KEY", "CORS_ORIGIN", "TRUST_PROXY")
+REQUIRED_IN_PRODUCTION: Final = ("MAILGUN_API_KEY", "MAILGUN_DOMAIN", "OPENAI_API_KEY", "CORS_ORIGIN", "TRUST_PROXY")
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -285,7 +285,7 @@ def _demand_readable(monitor: str | None, problems: Problems) -> None:
 
 
 def _demand_for_production(found: Collected, keys: Mapping[KeyName, KeySource], problems: Problems) -> None:
-    for name in _REQUIRED_IN_PRODUCTION:
+    for name in REQUIRED_IN_PRODUCTION:
         if name not in found.sources and name not in problems and f"{name}_FILE" not in problems:
             problems[name] = "is missing"
     if "*" in found.values.get("cors_origin", ""):

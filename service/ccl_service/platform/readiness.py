@@ -38,6 +38,11 @@ class CheckRegistry:
         self._remembered: list[Remembered] = []
         self._clock = clock
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids in the order of the report."""
+        return tuple(self._checks)
+
     def register(self, check_id: str, check: CheckFn) -> None:
         """Add a check that makes its own document."""
         if check_id in self._checks:

@@ -39,6 +39,7 @@ SECRET_EXAMPLES = {
     "DATABASE_DIRECT_URL": "postgresql://from/file",
     "DATABASE_REPLICA_URLS": "postgresql://from/file",
     "REDIS_URL": "rediss://from/file",
+    "SENTRY_DSN": "https://key@from.file/1",
 }
 
 
