@@ -107,6 +107,11 @@ EVENT_ADD_ONCE: Final = """
 INSERT INTO lead_events (lead_id, kind, actor, reason, data) SELECT $1, $2, $3, $4, $5::jsonb
  WHERE NOT EXISTS (SELECT FROM lead_events WHERE lead_id = $1 AND kind = $2 AND data @> $5::jsonb)"""
 
+EVENTS_ADD: Final = """
+-- events_add: a line of the same kind in each of several timelines
+INSERT INTO lead_events (lead_id, kind, actor, data)
+SELECT lead_id, $2, $3, data::jsonb FROM unnest($1::uuid[], $4::text[]) AS line (lead_id, data)"""
+
 IDENTITIES_OF: Final = """
 -- identities_of: everything by which a lead is recognised
 SELECT kind, value_hash FROM lead_keys WHERE lead_id = $1 ORDER BY kind, value_hash"""
@@ -147,6 +152,11 @@ def consent_of(draft: LeadDraft) -> str | None:
     return draft.consent.model_dump_json(exclude_none=True) if draft.consent else None
 
 
+def created_data(draft: LeadDraft) -> dict[str, Any]:
+    """What the first event of a lead tells."""
+    return {"source": draft.source, "consent": draft.consent is not None}
+
+
 def _columns(found: Sequence[Identity]) -> tuple[list[str], list[bytes]]:
     return [one.kind for one in found], [one.value_hash for one in found]
 
@@ -175,7 +185,7 @@ async def intake(
         *((once.principal, once.route, once.key, once.body_sha256) if once else (None, None, None, None)),
         answer,
         actor,
-        json.dumps({"source": draft.source, "consent": draft.consent is not None}),
+        json.dumps(created_data(draft)),
     )
 
 
@@ -248,6 +258,12 @@ async def add_event_once(
 ) -> None:
     """Append to the timeline, unless a line of this kind with these data is there. The caller holds a lock."""
     await tx.execute(EVENT_ADD_ONCE, lead_id, kind, actor, reason, json.dumps(dict(data)))
+
+
+async def add_events(tx: Db, kind: str, actor: str, lines: Sequence[tuple[UUID, Mapping[str, Any]]]) -> None:
+    """Append to several timelines, one line each."""
+    data = [json.dumps(dict(one)) for _, one in lines]
+    await tx.execute(EVENTS_ADD, [lead_id for lead_id, _ in lines], kind, actor, data)
 
 
 async def identities_of(tx: Db, lead_id: UUID) -> list[Identity]:

@@ -13,11 +13,8 @@ from hypothesis import strategies as st
 
 from ccl_service.leads import imports
 from ccl_service.leads.jobs import Importer
-from ccl_service.leads.model import LeadDraft
-from ccl_service.leads.service import Leads
 from ccl_service.mail.service import FirstContacts
 from ccl_service.platform.db import PoolDb, PoolSize
-from ccl_service.platform.problems import ConstraintViolated, ValueRefused
 from ccl_service.platform.work import Queue
 from tests.service.leads.conftest import NOW
 from tests.service.leads.test_import import LEASE, pieces
@@ -60,18 +57,21 @@ async def test_a_row_that_cannot_be_stored_is_named_and_the_next_one_is_taken_in
     assert [(one["row"], one["field"], one["code"]) for one in errors] == [(2, *error)]
 
 
-@pytest.mark.parametrize("error", [ValueRefused(), ConstraintViolated("leads_check", "check")])
-async def test_a_row_that_the_database_alone_refuses_is_named_too(
-    db: Any, error: Exception, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = Leads.accept
+REFUSALS = {
+    "check": ("ALTER TABLE leads ADD CONSTRAINT no_ann CHECK (first_name <> 'Ann')",),
+    "value": (
+        """CREATE FUNCTION no_ann() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION 'no' USING ERRCODE = 'untranslatable_character'; END $$""",
+        "CREATE TRIGGER no_ann BEFORE INSERT ON leads FOR EACH ROW WHEN (NEW.first_name = 'Ann')"
+        " EXECUTE FUNCTION no_ann()",
+    ),
+}
 
-    async def accept(self: Leads, draft: LeadDraft, **options: Any) -> Any:
-        if draft.first_name == "Ann":
-            raise error
-        return await real(self, draft, **options)
 
-    monkeypatch.setattr(Leads, "accept", accept)
+@pytest.mark.parametrize("refusal", REFUSALS)
+async def test_a_row_that_the_database_alone_refuses_is_named_too(db: Any, refusal: str) -> None:
+    for statement in REFUSALS[refusal]:
+        await db.execute(statement)
     told, errors = await import_whole(db, file_of("Ann,ann@example.com,,,,,,,", "Bob,bob@example.com,,,,,,,"))
     assert (told["state"], told["accepted"], told["rejected"]) == ("done", 1, 1)
     assert [(one["row"], one["code"]) for one in errors] == [(2, "refused")]
