@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
 
 class ProviderFailed(CclError, code="AGENT_001", title="The model gave no usable answer"):
-    """The model gave no usable answer. ``reason``: unauthorised, rate_limited, refused, unavailable, timeout,
-    unreachable, cut (the stream ended early) or bad_answer."""
+    """An agent's model failed. No caller meets this: rules answer instead, and the code stands in logs.
+
+    ``reason``: unauthorised, rate_limited, refused, unavailable, timeout, unreachable, cut (the stream ended early) or
+    bad_answer.
+    """
 
     def __init__(self, reason: str, usage: Usage | None = None) -> None:
         """``usage``: what the failed request has probably cost."""

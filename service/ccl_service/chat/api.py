@@ -9,9 +9,10 @@ from uuid import UUID
 from aiohttp import web
 
 from ccl_contract.chat import ChatOpened, Segment, TurnAccepted, TurnDone, TurnFailed
-from ccl_service.chat.model import OpenChat, Progress, Say
+from ccl_service.chat.model import ConversationClosed, OpenChat, Progress, Say
 from ccl_service.chat.service import Chat
 from ccl_service.chat.stream import Event, follow
+from ccl_service.leads.tokens import LinkInvalid
 from ccl_service.platform.body import path_uuid
 from ccl_service.platform.http import PHASE, PRINCIPAL, Auth, LimitClass, Priority, Route, json_reply, parse_json
 from ccl_service.platform.middleware import hung_up
@@ -110,6 +111,7 @@ ROUTES: Final = (
         body=OpenChat,
         response=ChatOpened,
         status=201,
+        errors=(LinkInvalid,),
         summary="Open a conversation; a return token binds it to its lead",
     ),
     Route(
@@ -122,6 +124,7 @@ ROUTES: Final = (
         body=Say,
         response=TurnAccepted,
         status=202,
+        errors=(ConversationClosed,),
         summary="Say something; the turn answers it",
     ),
     Route(
@@ -131,6 +134,8 @@ ROUTES: Final = (
         Auth.VISITOR,
         LimitClass.CHAT,
         priority=Priority.CHAT,
+        headers=(("Last-Event-ID", "The last event that was seen; what follows it is sent."),),
+        produces="text/event-stream",
         summary="The answer as server-sent events",
     ),
 )

@@ -70,6 +70,8 @@ class OpenChat(_Body):
 class Say(_Body):
     """Body of ``POST /api/chat``."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"text": "Can I still get the loan?"}]})
+
     text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_MESSAGE)]
 
 

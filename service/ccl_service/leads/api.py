@@ -23,6 +23,7 @@ from ccl_service.leads.model import (
 )
 from ccl_service.leads.service import FirstContact, Leads
 from ccl_service.leads.sql import Once
+from ccl_service.platform.audit.api import recorder
 from ccl_service.platform.body import QUERY, path_uuid, read_pieces
 from ccl_service.platform.cursor import Cursor, bad_cursor, moment, pack, unpack
 from ccl_service.platform.fields import Instant, RowNumber
@@ -38,7 +39,7 @@ from ccl_service.platform.http import (
     parse_query,
     read_body,
 )
-from ccl_service.platform.problems import FieldError, UnsupportedType, ValidationFailed
+from ccl_service.platform.problems import FieldError, IdempotencyMismatch, UnsupportedType, ValidationFailed
 
 LEADS: Final = web.AppKey("leads", Leads)
 IMPORTS: Final = web.AppKey("imports", Imports)
@@ -210,7 +211,7 @@ async def post_import(request: web.Request) -> web.Response:
     """POST /api/leads/import: 202 staged. Problems: 413 over the import's own limit, 415 not text/csv."""
     if request.content_type != "text/csv":
         raise UnsupportedType("send text/csv")
-    import_id = await request.app[IMPORTS].stage(read_pieces(request))
+    import_id = await request.app[IMPORTS].stage(read_pieces(request), record=recorder(request, "import"))
     location = f"/api/leads/imports/{import_id}"
     return json_reply(ImportAccepted(id=import_id), status=202, headers={"Location": location})
 
@@ -285,8 +286,12 @@ ROUTES: Final = (
         priority=Priority.INTAKE,
         scope=Scope.LEADS_WRITE,
         body=LeadDraft,
+        headers=(
+            ("Idempotency-Key", "The same key with the same body is answered like the first time, for 24 hours."),
+        ),
         response=LeadAccepted,
         status=201,
+        errors=(IdempotencyMismatch,),
         summary="Take a lead in, once per Idempotency-Key",
     ),
     Route(
@@ -309,7 +314,9 @@ ROUTES: Final = (
         _LIMIT,
         priority=Priority.EXPORT,
         scope=Scope.LEADS_IMPORT,
+        audit="import:staged",
         body_limit=MOST_BYTES,
+        consumes="text/csv",
         response=ImportAccepted,
         status=202,
         summary="Stage a CSV file of leads",

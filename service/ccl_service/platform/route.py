@@ -14,6 +14,8 @@ from pydantic import BaseModel
 from ccl_service.platform.limits import LimitClass
 from ccl_service.platform.problems import CclError
 
+JSON: Final = "application/json"
+
 
 class Auth(StrEnum):
     """What a caller must show."""
@@ -62,8 +64,9 @@ class Priority(StrEnum):
 class Route:
     """One row of the table.
 
-    ``body``, ``query``, ``response``, ``status`` (of success), ``errors`` (those of its own, beyond what its policy
-    implies) and ``summary`` make the OpenAPI document; the handler parses with ``parse_json`` and ``parse_query``.
+    ``body``, ``query``, ``headers`` (name and meaning of those it reads), ``response``, ``status`` (of success),
+    ``errors`` (those of its own, beyond what its policy implies), the media types and ``summary`` make the OpenAPI
+    document; the handler parses with ``parse_json`` and ``parse_query``.
     ``body_limit`` in bytes replaces BODY_LIMIT_BYTES. ``audit`` is the action that the audit trail records.
     """
 
@@ -79,8 +82,11 @@ class Route:
     body_limit: int | None = None
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
+    headers: tuple[tuple[str, str], ...] = ()
     response: type[BaseModel] | None = None
     status: int = 200
+    consumes: str = JSON
+    produces: str = JSON
     errors: tuple[type[CclError], ...] = ()
     summary: str = ""
 

@@ -95,6 +95,12 @@ class _Body(BaseModel):
 class KeyDraft(_Body):
     """A key to be made. ``requests_per_minute`` replaces the limit by address for its holder."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"name": "Prometheus", "scopes": ["metrics:scrape"], "requests_per_minute": 60}]
+        }
+    )
+
     name: Annotated[Line, Field(min_length=1, max_length=100)]
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))]
     requests_per_minute: Annotated[int, Field(ge=1, le=100_000)] = 600

@@ -1,0 +1,93 @@
+"""What the service says about itself, as a browser and a program ask for it."""
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+
+from ccl_service.main import route_table
+
+Client = TestClient[web.Request, web.Application]
+BROWSER = {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
+
+
+class Page(HTMLParser):
+    """Collects what a page loads, what it links to, and the ids it has."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.links: list[str] = []
+        self.ids: set[str] = set()
+        self.inline = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = {name: value or "" for name, value in attrs}
+        self.loads += [found[name] for name in ("src",) if name in found]
+        self.loads += [found["href"]] if tag == "link" else []
+        self.links += [found["href"]] if tag == "a" else []
+        self.ids |= {found["id"]} if "id" in found else set()
+        self.inline += tag in {"script", "style"} or "style" in found
+
+
+async def page(client: Client, path: str) -> Page:
+    answer = await client.get(path, headers=BROWSER)
+    assert (answer.status, answer.content_type) == (200, "text/html")
+    return Page(await answer.text())
+
+
+@pytest.mark.parametrize("path", ["/api/docs", "/api/problems", "/api/problems/AUTH_001"])
+async def test_a_page_loads_nothing_from_outside_and_nothing_that_its_policy_forbids(client: Client, path: str) -> None:
+    found = await page(client, path)
+    assert found.loads == ["/api/docs/style.css"]
+    assert found.inline == 0
+    style = await client.get("/api/docs/style.css")
+    assert (style.status, style.content_type) == (200, "text/css")
+    assert "url(" not in await style.text()
+
+
+@pytest.mark.parametrize("path", ["/api/docs", "/api/problems", "/api/problems/AUTH_001"])
+async def test_every_link_of_a_page_leads_somewhere(client: Client, path: str) -> None:
+    found = await page(client, path)
+    for link in set(found.links):
+        if link.startswith("#"):
+            assert link[1:] in found.ids
+        else:
+            assert (await client.get(link)).status == 200, link
+
+
+async def test_the_page_shows_every_route(client: Client) -> None:
+    text = await (await client.get("/api/docs")).text()
+    for row in route_table():
+        assert f"<b>{row.method}</b> <code>{row.path}</code>" in text
+
+
+async def test_the_type_of_a_problem_leads_to_its_page(client: Client) -> None:
+    problem = await (await client.get("/nowhere")).json()
+    shown = await (await client.get(problem["type"])).json()
+    assert (shown["code"], shown["status"], shown["title"]) == ("NOT_FOUND_001", 404, problem["title"])
+    assert shown["meaning"]
+    assert shown["remedy"]
+    text = await (await client.get(problem["type"], headers=BROWSER)).text()
+    assert shown["remedy"] in text.replace("&#39;", "'")
+
+
+async def test_an_unknown_problem_is_a_problem(client: Client) -> None:
+    for headers in ({}, BROWSER):
+        answer = await client.get("/api/problems/NOPE_999", headers=headers)
+        assert (answer.status, (await answer.json())["code"]) == (404, "NOT_FOUND_001")
+
+
+async def test_the_document_lists_the_very_routes_that_are_served(client: Client) -> None:
+    document: dict[str, Any] = await (await client.get("/api/openapi.json")).json()
+    listed = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    served = {
+        (route.method, re.sub(r"{(\w+):[^}]*}", r"{\1}", route.resource.canonical))
+        for route in client.app.router.routes()
+        if route.resource is not None and route.method != "HEAD"
+    }
+    assert listed == served

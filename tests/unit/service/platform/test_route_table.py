@@ -1,0 +1,139 @@
+"""The table that ships: no row without a policy, nothing described that is not there."""
+
+import importlib
+import pkgutil
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+import ccl_service
+from ccl_service.main import route_table
+from ccl_service.platform.description import Description
+from ccl_service.platform.limits import LimitClass
+from ccl_service.platform.problems import CclError, descendants, meaning
+from ccl_service.platform.route import Auth, Priority, Route, Scope
+
+TABLE = route_table()
+DESCRIBED = Description(TABLE, version="1")
+NAMES = [f"{row.method} {row.path}" for row in TABLE]
+#: The documented exceptions to "a key for all non-health endpoints": what a browser or a mailbox provider needs.
+OPEN = {
+    "/live",
+    "/ready",
+    "/health",
+    "/api/monitoring/live",
+    "/api/monitoring/ready",
+    "/api/monitoring/health",
+    "/api/monitoring/production-readiness",
+    "/api/chat/sessions",
+    "/api/chat/ws",
+    "/api/r/{token}",
+    "/api/u/{token}",
+    "/api/openapi.json",
+    "/api/docs",
+    "/api/docs/style.css",
+    "/api/problems",
+    "/api/problems/{code}",
+}
+
+
+@pytest.mark.parametrize("row", TABLE, ids=NAMES)
+def test_every_row_has_a_policy(row: Route) -> None:
+    assert isinstance(row.auth, Auth)
+    assert isinstance(row.limit, LimitClass)
+    assert isinstance(row.priority, Priority)
+    assert (row.scope is not None) == (row.auth is Auth.KEY)
+
+
+def test_only_the_documented_exceptions_are_open() -> None:
+    assert {row.path for row in TABLE if row.auth is Auth.PUBLIC} == OPEN
+
+
+def test_only_probes_have_no_limit() -> None:
+    unlimited = [row for row in TABLE if row.limit is LimitClass.NONE]
+    assert all(row.priority is Priority.PROBE and row.auth is Auth.PUBLIC for row in unlimited)
+
+
+def test_no_row_brings_a_limit_that_only_keys_have() -> None:
+    assert all(row.limit is not LimitClass.KEY for row in TABLE)
+
+
+def test_every_scope_opens_something() -> None:
+    assert {row.scope for row in TABLE if row.scope} == set(Scope)
+
+
+def test_no_row_appears_twice() -> None:
+    assert [name for name, count in Counter(NAMES).items() if count > 1] == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"auth": None},
+        {"limit": None},
+        {"priority": None},
+        {"auth": Auth.KEY, "scope": None},
+        {"auth": Auth.ROOT_KEY, "scope": Scope.LEADS_READ},
+    ],
+)
+def test_a_row_without_a_whole_policy_cannot_be_written(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="has no policy"):
+        replace(TABLE[0], **change)
+
+
+def test_the_document_is_valid_openapi_3_1() -> None:
+    OpenAPIV31SpecValidator(dict(DESCRIBED.document)).validate()  # type: ignore[arg-type]
+
+
+def test_every_row_is_in_the_document_under_a_name_of_its_own() -> None:
+    paths = DESCRIBED.document["paths"]
+    names = [paths[row.path][row.method.lower()]["operationId"] for row in TABLE]
+    assert len(set(names)) == len(TABLE)
+
+
+@pytest.mark.parametrize("row", TABLE, ids=NAMES)
+def test_every_row_says_what_it_does_and_what_may_go_wrong(row: Route) -> None:
+    operation = DESCRIBED.document["paths"][row.path][row.method.lower()]
+    assert operation["summary"]
+    assert "500" in operation["responses"]
+    assert (row.auth in {Auth.PUBLIC}) or "401" in operation["responses"]
+    assert ("429" in operation["responses"]) == (row.limit is not LimitClass.NONE)
+
+
+def test_what_needs_a_key_names_the_scope() -> None:
+    paths = DESCRIBED.document["paths"]
+    assert paths["/api/leads"]["post"]["security"] == [{"bearerKey": ["leads:write"]}, {"apiKey": ["leads:write"]}]
+    assert paths["/api/keys"]["post"]["security"] == [{"bearerKey": ["root"]}, {"apiKey": ["root"]}]
+    assert paths["/api/chat"]["post"]["security"] == [{"visitorToken": []}]
+    assert paths["/live"]["get"]["security"] == []
+
+
+def errors_anywhere() -> set[str]:
+    """The codes of every error class of the service, whether or not the route table leads to its module."""
+    for module in pkgutil.walk_packages(ccl_service.__path__, "ccl_service."):
+        if not module.name.startswith("ccl_service.migrations") and not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    return {kind.code for kind in descendants(CclError) if kind.__module__.startswith("ccl_service")}
+
+
+def test_every_error_has_a_page() -> None:
+    assert errors_anywhere() <= set(DESCRIBED.problems)
+
+
+def test_every_error_says_what_it_means_and_what_to_do() -> None:
+    for kind in descendants(CclError):
+        if kind.__module__.startswith("ccl_service"):
+            assert meaning(kind).endswith("."), kind
+            assert kind.remedy.endswith("."), kind
+            assert 400 <= kind.status < 600
+
+
+def test_one_code_means_one_thing() -> None:
+    titles: dict[str, set[tuple[int, str]]] = {}
+    for kind in descendants(CclError):
+        if kind.__module__.startswith("ccl_service"):
+            titles.setdefault(kind.code, set()).add((kind.status, kind.title))
+    assert {code: said for code, said in titles.items() if len(said) > 1} == {}
