@@ -20,7 +20,7 @@ from ccl_service.platform.config_sources import (
     Collected,
     Problems,
     Provenance,
-    Source,
+    SettingSource,
     Variable,
     collect,
     read_file,
@@ -273,7 +273,7 @@ def _key_sources(
                 problems[f"{name}_FILE" if path else name] = "is no key file with exactly one current key"
                 continue
             keys[key] = KeySource(file=Path(path)) if path else KeySource(value=text)
-            found.sources[name] = Source.FILE if path else Source.ENVIRONMENT
+            found.sources[name] = SettingSource.FILE if path else SettingSource.ENVIRONMENT
     return keys
 
 

@@ -22,7 +22,7 @@ BOTH: Final = "and {other} are both set; keep one"
 Problems = MutableMapping[str, str]
 
 
-class Source(StrEnum):
+class SettingSource(StrEnum):
     """Who said it."""
 
     ENVIRONMENT = "environment"
@@ -42,12 +42,12 @@ class Misspelling:
 class Provenance:
     """Where the settings came from: variable → source, absent for defaults; and what was probably misspelt."""
 
-    sources: Mapping[str, Source] = field(default_factory=dict)
+    sources: Mapping[str, SettingSource] = field(default_factory=dict)
     misspelt: tuple[Misspelling, ...] = ()
 
-    def of(self, variable: str) -> Source:
+    def of(self, variable: str) -> SettingSource:
         """The source of one variable."""
-        return self.sources.get(variable, Source.DEFAULT)
+        return self.sources.get(variable, SettingSource.DEFAULT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +78,19 @@ class Collected:
     """What was found: pydantic's key → text, and variable → source."""
 
     values: dict[str, Any] = field(default_factory=dict, repr=False)
-    sources: dict[str, Source] = field(default_factory=dict)
+    sources: dict[str, SettingSource] = field(default_factory=dict)
 
 
 def collect(environ: Mapping[str, str], wanted: Iterable[Variable], problems: Problems) -> Collected:
     """The texts of these variables; what is wrong with any of them goes to ``problems``, without its value."""
     found = Collected()
     for variable in wanted:
-        text, source = _plain(environ, variable.name, problems), Source.ENVIRONMENT
+        text, source = _plain(environ, variable.name, problems), SettingSource.ENVIRONMENT
         if variable.secret and (path := environ.get(f"{variable.name}_FILE", "")):
             if text:
                 problems[variable.name] = BOTH.format(other=f"{variable.name}_FILE")
                 continue
-            text, source = read_file(variable.name, path, problems), Source.FILE
+            text, source = read_file(variable.name, path, problems), SettingSource.FILE
         if text:
             found.values[variable.key] = text
             found.sources[variable.name] = source

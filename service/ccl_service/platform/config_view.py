@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, SecretStr
 
 from ccl_contract.readiness import KeyIds
 from ccl_service.platform.config import KEY_VARIABLES, Settings
-from ccl_service.platform.config_sources import Source, variables
+from ccl_service.platform.config_sources import SettingSource, variables
 from ccl_service.platform.config_types import Nameserver
 from ccl_service.platform.proxy import TrustProxy
 
@@ -34,15 +34,15 @@ class SettingView(_View):
     """One variable. ``length``: the class of a secret's length, e.g. 32-63; ``value`` is null when unset."""
 
     value: JsonValue
-    source: Source
+    source: SettingSource
     secret: bool = False
     length: str | None = None
 
 
-class KeyView(_View):
+class RotatingKeyView(_View):
     """A rotating key: where it comes from and the ids held."""
 
-    source: Source
+    source: SettingSource
     ids: tuple[str, ...]
 
 
@@ -58,7 +58,7 @@ class ConfigView(_View):
 
     v: int = 1
     settings: Mapping[str, SettingView]
-    keys: Mapping[str, KeyView]
+    keys: Mapping[str, RotatingKeyView]
     misspelt: tuple[MisspellingView, ...]
 
 
@@ -70,7 +70,7 @@ def config_view(settings: Settings, ids: KeyIds) -> ConfigView:
         for variable in variables(Settings)
     }
     keys = {
-        name: KeyView(source=provenance.of(name), ids=getattr(ids, key.value))
+        name: RotatingKeyView(source=provenance.of(name), ids=getattr(ids, key.value))
         for key, name in KEY_VARIABLES.items()
         if key in settings.keys
     }
@@ -78,7 +78,7 @@ def config_view(settings: Settings, ids: KeyIds) -> ConfigView:
     return ConfigView(settings=dict(sorted(shown.items())), keys=keys, misspelt=slips)
 
 
-def _view(value: object, source: Source, *, secret: bool) -> SettingView:
+def _view(value: object, source: SettingSource, *, secret: bool) -> SettingView:
     if not secret:
         return SettingView(value=_plain(value), source=source)
     if isinstance(value, tuple):

@@ -3,12 +3,11 @@
 from typing import Final
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
-from ccl_contract.readiness import CheckStatus
+from ccl_contract.readiness import CheckStatus, ReadinessReport
 from ccl_service.platform import observability
 from ccl_service.platform.auth import PRINCIPAL
-from ccl_service.platform.config_view import config_view
+from ccl_service.platform.config_view import ConfigView, config_view
 from ccl_service.platform.health import DatabaseProbe
 from ccl_service.platform.http import (
     DB,
@@ -97,19 +96,20 @@ def routes(*, metrics_enabled: bool) -> tuple[Route, ...]:
         Auth.PUBLIC,
         LimitClass.MONITORING,
         priority=Priority.PROBE,
+        response=ReadinessReport,
+        summary="Whether this process is fit for production; without a key the verdict and its counts only",
     )
-    watched = (*probes, gate, _watched("/config", config))
-    return (*watched, *observability.routes()) if metrics_enabled else watched
-
-
-def _watched(path: str, handler: Handler) -> Route:
-    """A view that needs a key. Never turned away under load, when it is needed most: its limit keeps it cheap."""
-    return Route(
+    configured = Route(
         "GET",
-        f"/api/monitoring{path}",
-        handler,
+        f"{base}/config",
+        config,
         Auth.KEY,
         LimitClass.MONITORING,
+        # never turned away under load, when it is needed most: its limit keeps it cheap
         priority=Priority.PROBE,
         scope=Scope.MONITORING_READ,
+        response=ConfigView,
+        summary="The settings in force and where each comes from; secrets masked",
     )
+    watched = (*probes, gate, configured)
+    return (*watched, *observability.routes()) if metrics_enabled else watched
