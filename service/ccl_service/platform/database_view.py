@@ -36,14 +36,17 @@ SELECT pid, {_NAME} AS statement, extract(epoch FROM clock_timestamp() - query_s
    AND pid <> pg_backend_pid() AND clock_timestamp() - query_start > make_interval(secs => $1::float8)
  ORDER BY query_start LIMIT {MOST_ROWS}"""  # noqa: S608 - constants of the program
 
-# Dead rows and live ones are taken to be equally wide: an estimate, as everything in the statistics views.
+# Everything is from statistics: sizes are those of the last vacuum or analyze, dead rows count as wide as live ones.
+# Asking for a table's true size would wait for whoever holds a lock on it.
 TABLES_SQL: Final = f"""
 -- database_tables: the tables that waste the most space by their statistics
-SELECT relname AS name, pg_relation_size(relid) AS bytes, n_live_tup AS live_rows, n_dead_tup AS dead_rows,
+SELECT s.relname AS name, pages.bytes, n_live_tup AS live_rows, n_dead_tup AS dead_rows,
        round(n_dead_tup::numeric / greatest(n_live_tup + n_dead_tup, 1), 4)::float8 AS dead_ratio,
-       (pg_relation_size(relid) * (n_dead_tup::float8 / greatest(n_live_tup + n_dead_tup, 1)))::bigint AS dead_bytes,
+       (pages.bytes * (n_dead_tup::float8 / greatest(n_live_tup + n_dead_tup, 1)))::bigint AS dead_bytes,
        greatest(last_vacuum, last_autovacuum) AS vacuumed_at, greatest(last_analyze, last_autoanalyze) AS analyzed_at
-  FROM pg_stat_user_tables ORDER BY dead_bytes DESC, bytes DESC LIMIT {MOST_ROWS}"""  # noqa: S608
+  FROM pg_stat_user_tables AS s JOIN pg_class AS c ON c.oid = s.relid,
+       LATERAL (SELECT c.relpages * current_setting('block_size')::bigint AS bytes) AS pages
+ ORDER BY dead_bytes DESC, bytes DESC, name LIMIT {MOST_ROWS}"""  # noqa: S608
 
 HAS_STATEMENTS_SQL: Final = """
 -- database_has_statements: whether pg_stat_statements is installed and in reach

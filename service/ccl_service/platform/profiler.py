@@ -20,7 +20,7 @@ POLICY: Final = (
     "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; script-src 'unsafe-inline'; "
     "style-src 'unsafe-inline'; img-src data:; font-src data:\">"
 )
-_FONTS: Final = re.compile(r"<link[^>]*fonts\.googleapis\.com[^>]*>|@import[^;]*fonts\.googleapis\.com[^;]*;")
+_FONTS: Final = re.compile(r"https://fonts\.googleapis\.com/[^\"']*")
 
 
 class Format(StrEnum):
@@ -34,15 +34,16 @@ class ProfileSlot:
     """Lets one profile run at a time."""
 
     def __init__(self) -> None:
-        self._busy = False
+        #: Whether one runs.
+        self.busy = False
 
     async def take(self, seconds: float, form: Format, *, stop: asyncio.Event) -> str:
         """Sample for ``seconds``, or until ``stop``. Raises Conflict while another profile runs."""
         from pyinstrument import Profiler  # noqa: PLC0415 - nobody pays for it before the first profile
 
-        if self._busy:
+        if self.busy:
             raise Conflict("a profile is being taken")
-        self._busy = True
+        self.busy = True
         profiler = Profiler(interval=INTERVAL, async_mode="disabled")
         try:
             profiler.start()
@@ -50,7 +51,7 @@ class ProfileSlot:
                 await asyncio.wait_for(stop.wait(), seconds)
         finally:
             session = profiler.stop() if profiler.is_running else None
-            self._busy = False
+            self.busy = False
         if session is None:
             raise Conflict("the profiler was stopped by somebody else")
         # rendering a minute of samples takes long enough to be done where no request waits for it
@@ -64,4 +65,4 @@ def _render(session: object, form: Format) -> str:
     assert isinstance(session, Session)
     if form is Format.SPEEDSCOPE:
         return str(SpeedscopeRenderer().render(session))
-    return _FONTS.sub("", str(HTMLRenderer().render(session))).replace("<head>", f"<head>{POLICY}", 1)
+    return _FONTS.sub("data:text/css,", str(HTMLRenderer().render(session))).replace("<head>", f"<head>{POLICY}", 1)
