@@ -2,16 +2,26 @@
 
 import asyncio
 import contextlib
+import itertools
+import socket
 import time
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
+import aiohttp
 from aiohttp.test_utils import TestClient
+from redis.asyncio import Redis
 
-from ccl_service.main import open_service
+from ccl_service.main import Service, open_service
 from ccl_service.platform.config import load_settings
 from ccl_service.platform.limits import Limit, LimitClass, Limiter, RedisCounts
 from ccl_service.platform.problems import RateLimited
 from tests.service.conftest import ServiceServer
+from tests.service.polling import eventually
+from tests.service.processes import free_port, running, until_status
+
+#: So long that no test meets its end.
+DAY = {"RATE_LIMIT_WINDOW_MS": "86400000"}
 
 
 def limiter(shared: RedisCounts) -> Limiter:
@@ -36,18 +46,101 @@ async def test_what_one_process_counts_the_other_knows(redis_server: str) -> Non
         raise AssertionError("the fifth request of four passed")
 
 
-async def test_without_redis_the_service_answers_and_health_says_degraded(environ: dict[str, str]) -> None:
-    settings = load_settings(environ | {"REDIS_URL": "redis://127.0.0.1:1/0"})
+async def test_two_processes_let_about_as_many_through_as_one_would(
+    environ: dict[str, str], redis_server: str, root: dict[str, str]
+) -> None:
+    limit = 150
+    headers = root | {"X-Forwarded-For": "198.51.100.7"}
+    environ |= DAY | {"REDIS_URL": redis_server, "RATE_LIMIT_MAX_REQUESTS": str(limit), "TRUST_PROXY": "127.0.0.0/8"}
+    async with contextlib.AsyncExitStack() as stack:
+        urls = [(await stack.enter_async_context(running(environ, "--no-jobs"))).url for _ in range(2)]
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        for url in urls:
+            await until_status(session, f"{url}/live", 200)
+        admitted, refused = 0, set[str]()
+        deadline = time.monotonic() + 60
+        for url in itertools.cycle(urls):
+            async with session.get(f"{url}/api/leads/imports/none", headers=headers) as answer:
+                assert answer.status in {404, 429}
+                admitted += answer.status == 404
+                refused |= {url} if answer.status == 429 else set()
+            if len(refused) == len(urls):
+                break
+            assert time.monotonic() < deadline, f"{admitted} were let in"
+            await asyncio.sleep(0.02)  # a steady caller: what two processes disagree about is what comes within 200 ms
+    assert limit <= admitted < 1.5 * limit
+
+
+@contextlib.asynccontextmanager
+async def own_redis(port: int) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A Redis that a test may kill."""
+    arguments = ("--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no")
+    process = await asyncio.create_subprocess_exec(
+        "redis-server", *arguments, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+
+        async def listens() -> bool:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
+                return True
+            return False
+
+        await eventually(listens, within=30)
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+@contextlib.asynccontextmanager
+async def reconciling(service: Service) -> AsyncIterator[None]:
+    """The worker that reconciles, for the length of the block."""
+    stop = asyncio.Event()
+    loop = asyncio.create_task(next(w for w in service.workers if w.name == "limits").run(stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await loop
+
+
+def failures(service: Service) -> float:
+    return service.metrics.registry.get_sample_value("ccl_limit_sync_failures_total") or 0.0
+
+
+async def test_killing_redis_stops_nobody_is_counted_and_limits_go_on_here(
+    environ: dict[str, str], root: dict[str, str]
+) -> None:
+    port = free_port()
+    limits = DAY | {"REDIS_URL": f"redis://127.0.0.1:{port}/0", "RATE_LIMIT_MAX_REQUESTS": "20"}
+    async with (
+        own_redis(port) as redis,
+        open_service(load_settings(environ | limits)) as service,
+        TestClient(ServiceServer(service.app)) as client,
+        reconciling(service),
+    ):
+        redis.kill()
+        await redis.wait()
+        statuses = [(await client.get("/api/leads/imports/none", headers=root)).status for _ in range(25)]
+        assert statuses == [404] * 20 + [429] * 5
+
+        async def counted() -> bool:
+            return failures(service) > 0
+
+        await eventually(counted, within=30)
+        async with own_redis(port), Redis(port=port) as reader:
+
+            async def caught_up() -> bool:
+                held = [await reader.get(key) async for key in reader.scan_iter("ccl:limit:default:*")]
+                return held == [b"20"]
+
+            await eventually(caught_up, within=30)
+
+
+async def test_without_redis_health_says_degraded_and_the_service_answers(environ: dict[str, str]) -> None:
+    settings = load_settings(environ | {"REDIS_URL": f"redis://127.0.0.1:{free_port()}/0"})
     async with open_service(settings) as service, TestClient(ServiceServer(service.app)) as client:
-        stop = asyncio.Event()
-        limits = next(w for w in service.workers if w.name == "limits")
-        loop = asyncio.create_task(limits.run(stop))
         assert (await client.get("/nowhere")).status == 404
         health = await client.get("/health")
         assert (health.status, (await health.json())["status"]) == (200, "degraded")
-        deadline = time.monotonic() + 5
-        while not service.metrics.registry.get_sample_value("ccl_limit_sync_failures_total"):
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.01)
-        stop.set()
-        await loop
