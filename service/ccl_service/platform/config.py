@@ -27,7 +27,9 @@ from ccl_service.platform.config_sources import (
     variables,
 )
 from ccl_service.platform.config_types import (
+    ApiKey,
     DnsServer,
+    Domain,
     HttpUrl,
     Level,
     Origins,
@@ -115,10 +117,8 @@ class Settings(DatabaseSettings):
         default=None, description="File with a token that may read monitoring; the operator makes it."
     )
 
-    mailgun_api_key: SecretStr | None = Field(
-        default=None, description="Mailgun API key, or a sending key of the domain."
-    )
-    mailgun_domain: str | None = Field(default=None, description="Sending domain.")
+    mailgun_api_key: ApiKey | None = Field(default=None, description="Mailgun API key, or a sending key of the domain.")
+    mailgun_domain: Domain | None = Field(default=None, description="Sending domain.")
     mailgun_webhook_signing_key: SecretStr | None = Field(
         default=None, description="Key that signs delivery events; without it readiness fails."
     )
@@ -134,7 +134,7 @@ class Settings(DatabaseSettings):
     outbound_allowlist: Words = Field(
         default=(), description="Outside production: the addresses and @domains that may get mail; * for all."
     )
-    openai_api_key: SecretStr | None = Field(
+    openai_api_key: ApiKey | None = Field(
         default=None, description="Key of the language model; without it the chat answers by rules."
     )
     openai_base_url: HttpUrl = Field(

@@ -13,6 +13,9 @@ from ccl_service.platform.proxy import TrustProxy, parse_trust
 
 DNS_PORT: Final = 53
 _ORIGIN: Final = re.compile(r"^https?://[A-Za-z0-9.-]+(:\d{1,5})?$|^https?://\[[0-9a-fA-F:]+\](:\d{1,5})?$")
+_DOMAIN: Final = re.compile(
+    r"^(?=.{1,253}$)[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*$"
+)
 _DSN: Final = re.compile(r"https?://[^\s:@/]+(:[^\s@/]*)?@[^\s@/]+(/[^\s]*)?/\d+")
 
 
@@ -48,10 +51,24 @@ def listed(text: str) -> tuple[str, ...]:
 
 
 def _origins(text: str) -> tuple[str, ...]:
-    found = tuple(entry.rstrip("/") for entry in listed(text))
+    """As browsers write them (RFC 6454, section 6.2): lower case, no default port."""
+    found = tuple(entry.rstrip("/").lower() for entry in listed(text))
     if any(entry != "*" and not _ORIGIN.match(entry) for entry in found):
         raise ValueError
-    return found
+    return tuple(re.sub(r"(?<=^http:)(//.*):80$|(?<=^https:)(//.*):443$", r"\1\2", entry) for entry in found)
+
+
+def _domain(text: str) -> str:
+    if not _DOMAIN.match(text):
+        raise ValueError
+    return text.lower()
+
+
+def _one_word(value: object) -> object:
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if isinstance(text, str) and not (text.isprintable() and text.isascii() and " " not in text):
+        raise ValueError("must be one word of printable ASCII; look for a line break or a quotation mark too much")
+    return value
 
 
 def _nameserver(text: str) -> Nameserver:
@@ -102,6 +119,10 @@ Origins = Annotated[tuple[str, ...], from_text(_origins, "must be a comma list o
 Trust = Annotated[TrustProxy, from_text(parse_trust, "must be true, false, a hop count, or a comma list of CIDRs")]
 DnsServer = Annotated[Nameserver, from_text(_nameserver, "must be an IP address, with :port where it is not 53")]
 Level = BeforeValidator(lambda v: _level(v) if isinstance(v, str) else v)
+
+Domain = Annotated[str, from_text(_domain, "must be a domain name")]
+#: A key that travels in a header.
+ApiKey = Annotated[SecretStr, BeforeValidator(_one_word)]
 
 PostgresUrl = Annotated[SecretStr, _url("postgresql", "postgres")]
 PostgresUrls = Annotated[tuple[PostgresUrl, ...], BeforeValidator(lambda v: listed(v) if isinstance(v, str) else v)]

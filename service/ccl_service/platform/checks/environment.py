@@ -11,6 +11,7 @@ from ccl_service.platform.config import secret_texts
 
 #: Passwords of examples and images.
 EXAMPLE_PASSWORDS: Final = PUBLISHED | {"password", "postgres", "redis", "secret"}
+EXAMPLE_ORIGIN: Final = "https://your-domain.com"
 #: Requests per minute and client address: fewer stop people, more stop nobody.
 FEWEST_PER_MINUTE: Final = 10
 MOST_PER_MINUTE: Final = 6000
@@ -69,6 +70,8 @@ def cors(subject: Subject) -> Verdict:
         return Verdict(WARN, "NoOrigin", "CORS_ORIGIN is unset", "name the site that carries the chat widget")
     if "*" in origins:
         return Verdict(FAIL, "AnyOrigin", "CORS_ORIGIN allows every site", "name exact origins")
+    if EXAMPLE_ORIGIN in origins:
+        return Verdict(FAIL, "ExampleOrigin", "CORS_ORIGIN is that of the guide's example", "name your own site")
     if subject.settings.production and any(o.startswith("http://") for o in origins):
         return Verdict(WARN, "PlainOrigin", "CORS_ORIGIN holds an origin without TLS", "serve the site over https")
     return OK

@@ -222,6 +222,32 @@ def test_anything_else_is_no_name_server(text: str) -> None:
     assert list(problems(GUIDE | {"DNS_SERVER": text})) == ["DNS_SERVER"]
 
 
+@pytest.mark.parametrize(
+    ("text", "origins"),
+    [
+        ("https://Cars.Example.com/", ("https://cars.example.com",)),
+        ("https://a.example:443,http://b.example:80", ("https://a.example", "http://b.example")),
+        ("https://a.example:80, http://b.example:443", ("https://a.example:80", "http://b.example:443")),
+        ("https://[::1]:443", ("https://[::1]",)),
+    ],
+)
+def test_origins_are_kept_as_browsers_write_them(text: str, origins: tuple[str, ...]) -> None:
+    assert load_settings(GUIDE | {"CORS_ORIGIN": text}).cors_origin == origins
+
+
+@pytest.mark.parametrize(
+    "text", ["mg.example.com/../v3", "mg..example.com", "-mg.example.com", "mg example", "x" * 254]
+)
+def test_what_is_no_domain_name_is_named(text: str) -> None:
+    assert list(problems(GUIDE | {"MAILGUN_DOMAIN": text})) == ["MAILGUN_DOMAIN"]
+
+
+@pytest.mark.parametrize("name", ["MAILGUN_API_KEY", "OPENAI_API_KEY"])
+@pytest.mark.parametrize("text", ["key-one\r\nHost: elsewhere", "key-one key-two", "key-\u201cquoted\u201d"])
+def test_a_key_that_would_break_a_header_is_named(name: str, text: str) -> None:
+    assert list(problems(GUIDE | {name: text})) == [name]
+
+
 def test_a_likely_misspelling_is_remembered_and_stops_nothing() -> None:
     settings = load_settings(GUIDE | {"RATE_LIMIT_MAX_REQUEST": "5", "PATH": "/bin"})
     assert [(m.name, m.meant) for m in settings.provenance.misspelt] == [

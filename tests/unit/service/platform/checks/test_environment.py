@@ -58,6 +58,7 @@ def test_a_good_environment_passes(judge: Judge) -> None:
         (checks.secrets_strong, {"REDIS_URL": "redis://:redis@cache/0"}, ("warn", "ExamplePassword")),
         (checks.cors, DEVELOPMENT | {"CORS_ORIGIN": ""}, ("warn", "NoOrigin")),
         (checks.cors, DEVELOPMENT | {"CORS_ORIGIN": "*"}, ("fail", "AnyOrigin")),
+        (checks.cors, {"CORS_ORIGIN": "https://your-domain.com"}, ("fail", "ExampleOrigin")),
         (checks.cors, {"CORS_ORIGIN": "http://cars.example.com"}, ("warn", "PlainOrigin")),
         (checks.trust_proxy, {"TRUST_PROXY": "0.0.0.0/0"}, ("fail", "TrustsEverybody")),
         (checks.trust_proxy, {"TRUST_PROXY": "::/0"}, ("fail", "TrustsEverybody")),
