@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any, Final, TextIO
 
 import structlog
@@ -52,25 +52,29 @@ def configure_logging(level: str, *, report: Reporter | None = None, stream: Tex
         logger_factory=lambda *_: sink,
         cache_logger_on_first_use=True,
     )
-    formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=[structlog.stdlib.add_logger_name, structlog.stdlib.add_log_level],
-        processors=[_template, structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_shared(report), _render],
-        keep_exc_info=True,
-    )
-    handler = _Handler(sink)
-    handler.setFormatter(formatter)
+    handler = _Handler(sink, [*_shared(report), _render])
     logging.root.handlers = [handler]
     logging.root.setLevel(max(number, logging.WARNING))
     return sink
 
 
 class _Handler(logging.Handler):
-    def __init__(self, sink: LineSink) -> None:
+    """Takes what libraries log. Their sentences are written without the values that they would put in."""
+
+    def __init__(self, sink: LineSink, processors: Sequence[Any]) -> None:
         super().__init__()
-        self._sink = sink
+        self._sink, self._processors = sink, processors
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._sink.write_line(self.format(record))
+        event: Any = {
+            "event": str(record.msg),
+            "logger": record.name,
+            "level": record.levelname.lower(),
+            "exc_info": record.exc_info,
+        }
+        for process in self._processors:
+            event = process(None, "", event)
+        self._sink.write_line(event)
 
 
 Event = MutableMapping[str, Any]
@@ -128,14 +132,6 @@ def _redacted(_: object, __: str, event: Event) -> Event:
     if exception is not None:
         shown["exception"] = exception
     return shown
-
-
-def _template(_: object, __: str, event: Event) -> Event:
-    """A library's sentence without the values it would put in."""
-    record = event.get("_record")
-    if isinstance(record, logging.LogRecord) and record.args:
-        event["event"] = str(record.msg)
-    return event
 
 
 def _render(_: object, __: str, event: Event) -> str:
