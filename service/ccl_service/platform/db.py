@@ -9,10 +9,10 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import asyncpg
 
@@ -23,6 +23,8 @@ from ccl_service.platform.problems import (
     StatementAborted,
     ValueRefused,
 )
+
+T = TypeVar("T")
 
 #: How long a request may wait for a connection, and a statement for its answer, in seconds. Together with the
 #: handler's own work they keep an answer under five seconds when the database freezes.
@@ -62,6 +64,22 @@ _AWAY: Final = (
 )
 
 
+#: The connection ended under its statement: a pooler or server that is being replaced says good-bye like this.
+_LOST: Final = (
+    asyncpg.ConnectionDoesNotExistError,
+    asyncpg.ConnectionFailureError,
+    asyncpg.AdminShutdownError,
+    ConnectionResetError,
+    BrokenPipeError,
+)
+#: How often a statement that only reads is asked again on another connection.
+READ_AGAIN: Final = 2
+
+
+class ConnectionLost(DatabaseUnavailable):
+    """The connection ended; whether the statement ran is not known."""
+
+
 def translate(exc: BaseException) -> CclError | None:
     """The service's error for one of the driver's; None for what is a bug in a statement."""
     for kind, name in _KINDS.items():
@@ -72,10 +90,10 @@ def translate(exc: BaseException) -> CclError | None:
         return ValueRefused()
     if isinstance(exc, _AGAIN):
         return StatementAborted()
-    if isinstance(exc, _AWAY):
-        return DatabaseUnavailable()
-    if isinstance(exc, asyncpg.InterfaceError) and "clos" in str(exc):
+    if isinstance(exc, _LOST) or (isinstance(exc, asyncpg.InterfaceError) and "clos" in str(exc)):
         # "connection is closed", "pool is closing": asyncpg has no class of its own for it
+        return ConnectionLost()
+    if isinstance(exc, _AWAY):
         return DatabaseUnavailable()
     return None
 
@@ -225,8 +243,8 @@ class PoolDb(Db):
     ) -> None:
         self._size = size
         self._watch = watch
-        #: What ``read`` leads to; the pool itself while there is no copy.
-        self.reader: Db = self
+        #: What ``read`` leads to; the pool's own connections while there is no copy.
+        self.reader: Db = Reader(self)
         #: Callers that wait for a connection.
         self.waiting = 0
         # asyncpg's own waiters are not served in order; asyncio's semaphore is first in, first out
@@ -343,3 +361,35 @@ class PoolDb(Db):
                 await self._pool.release(con)
             finally:
                 self._turn.release()
+
+
+class Reader(Db):
+    """Statements that only read: a lost connection costs another one, no answer."""
+
+    def __init__(self, db: Db) -> None:
+        self._db = db
+
+    def connection(self) -> contextlib.AbstractAsyncContextManager["asyncpg.Connection[Any]"]:
+        """One of the database's."""
+        return self._db.connection()
+
+    async def fetch(self, sql: str, *args: object, timeout: float | None = None) -> list[asyncpg.Record]:
+        """All rows."""
+        return await self._ask(lambda: self._db.fetch(sql, *args, timeout=timeout))
+
+    async def fetchrow(self, sql: str, *args: object, timeout: float | None = None) -> asyncpg.Record | None:
+        """The first row, or None."""
+        return await self._ask(lambda: self._db.fetchrow(sql, *args, timeout=timeout))
+
+    async def fetchval(self, sql: str, *args: object, timeout: float | None = None) -> Any:
+        """The first column of the first row, or None."""
+        return await self._ask(lambda: self._db.fetchval(sql, *args, timeout=timeout))
+
+    @staticmethod
+    async def _ask(run: Callable[[], Awaitable[T]]) -> T:
+        for _ in range(READ_AGAIN):
+            try:
+                return await run()
+            except ConnectionLost:
+                continue
+        return await run()

@@ -162,7 +162,7 @@ class Replicas:
         self._replicas = [Replica(str(number), pool) for number, pool in enumerate(pools, 1)]
         self._log = PrimaryLog()
         self._writers = Writers(clock)
-        primary.reader = ReadDb(primary, self._replicas, metrics)
+        primary.reader = ReadDb(primary.reader, self._replicas, metrics)
 
     async def around(self, who: str, call: Awaitable[T], *, writes: bool) -> T:
         """Await ``call``, a request of ``who``, which reads from the primary when they have just written."""

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from ccl_service.platform.db import Db, PoolDb, PoolSize
+from ccl_service.platform.db import ConnectionLost, Db, PoolDb, PoolSize
 from ccl_service.platform.problems import ConstraintViolated, DatabaseUnavailable, StatementAborted
 
 
@@ -133,3 +133,24 @@ async def test_a_frozen_database_is_answered_for_within_five_seconds_and_forgive
                     assert await pool.fetchval("SELECT 1") == 1
                     break
         await pool.close()
+
+
+SLOW = "SELECT 'answered' FROM pg_sleep(0.4)"
+
+
+async def cut_off_once(db: PoolDb) -> None:
+    """End the connection under the slow statement, as a server does that is being replaced."""
+    end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE state = 'active' AND query = $1"
+    async with asyncio.timeout(10):
+        while not await db.fetchval(end, SLOW):
+            continue
+
+
+async def test_a_read_that_loses_its_connection_is_asked_again_on_another(db: PoolDb) -> None:
+    answer, _ = await asyncio.gather(db.read.fetchval(SLOW), cut_off_once(db))
+    assert answer == "answered"
+
+
+async def test_a_statement_that_may_write_is_not_asked_again(db: PoolDb) -> None:
+    answer, _ = await asyncio.gather(db.fetchval(SLOW), cut_off_once(db), return_exceptions=True)
+    assert isinstance(answer, ConnectionLost)
