@@ -5,11 +5,10 @@ import contextlib
 import signal
 from collections.abc import Mapping
 
-from aiohttp import web
-
 from ccl_service.main import open_service
 from ccl_service.platform.config import Settings
 from ccl_service.platform.lifecycle import Role, stop, working
+from ccl_service.platform.listener import Listener
 from ccl_service.platform.readiness import CheckFn
 from ccl_service.platform.server import runner
 
@@ -31,10 +30,10 @@ async def serve(settings: Settings, role: Role, checks: Mapping[str, CheckFn]) -
         stack.push_async_callback(serving.cleanup)
         crew = await stack.enter_async_context(working(service.workers, service.phase.stop, service.metrics))
         await service.warm()
-        site = web.TCPSite(serving, "0.0.0.0", settings.port, backlog=1024)  # noqa: S104 - a pod's own address
+        listener = Listener(serving, settings.port)
         try:
-            await site.start()
+            await listener.start()
         except OSError as exc:
             raise PortTaken(f"port {settings.port} cannot be used ({exc.strerror}); set PORT to a free one") from exc
         await first.wait()
-        await stop(site, service.phase, crew, delay=settings.drain_delay_ms / 1000, hurry=second)
+        await stop(listener, service.phase, crew, delay=settings.drain_delay_ms / 1000, hurry=second)

@@ -33,7 +33,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def until_status(session: aiohttp.ClientSession, url: str, status: int, *, within: float = 30) -> None:
+async def until_status(session: aiohttp.ClientSession, url: str, status: int, *, within: float = 60) -> None:
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
         with contextlib.suppress(aiohttp.ClientError):

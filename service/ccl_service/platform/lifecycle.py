@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 from aiohttp import web
@@ -26,6 +26,8 @@ __all__ = ["Crew", "Feature", "Phase", "Role", "Worker", "stop", "supervised", "
 #: From the signal until whoever is still busy is cut off. Cutting off and closing take up to 6 s more; the whole
 #: stays below 30 s, and so below the 35 s after which Kubernetes kills.
 STOP_SECONDS: Final = 22.0
+#: How long new connections are given to bring their first request once nobody new is accepted.
+LINGER_SECONDS: Final = 0.3
 #: What a second signal leaves of it.
 HURRY_SECONDS: Final = 3.0
 #: How long workers may take that nobody stops by deadline.
@@ -109,7 +111,14 @@ async def working(workers: Sequence[Worker], stop: asyncio.Event, metrics: Metri
         await crew.cut_off()
 
 
-async def stop(site: web.BaseSite, phase: Phase, crew: Crew, *, delay: float, hurry: asyncio.Event) -> None:
+class Stoppable(Protocol):
+    """What listens."""
+
+    async def stop(self) -> None:
+        """Accept nobody new."""
+
+
+async def stop(listener: Stoppable, phase: Phase, crew: Crew, *, delay: float, hurry: asyncio.Event) -> None:
     """Bring a serving process to where it can close, within ``STOP_SECONDS``.
 
     It goes on serving for ``delay`` seconds or until ``hurry``. aiohttp's own shutdown may begin only after this: it
@@ -117,8 +126,10 @@ async def stop(site: web.BaseSite, phase: Phase, crew: Crew, *, delay: float, hu
     """
     deadline = asyncio.get_running_loop().time() + STOP_SECONDS
     await _drain(phase, delay=delay, hurry=hurry)
-    await site.stop()
+    await listener.stop()
     phase.leave.set()
+    # who was accepted last has yet to send the request; then "nobody is being answered" means what it says
+    await asyncio.sleep(LINGER_SECONDS)
     patience = asyncio.create_task(_patience(deadline, hurry))
     finishing = asyncio.create_task(_finished(phase, crew))
     await asyncio.wait({patience, finishing}, return_when=asyncio.FIRST_COMPLETED)

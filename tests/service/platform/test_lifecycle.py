@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import json
 import signal
 import time
@@ -12,7 +13,6 @@ from typing import Any
 import aiohttp
 import asyncpg
 import pytest
-from aiohttp import web
 from structlog.testing import capture_logs
 
 from ccl_service.platform import db, health, lifecycle
@@ -183,10 +183,7 @@ async def test_a_second_signal_cuts_off_what_is_stuck_and_gives_its_rows_back(
             async with half_sent(process, root):
                 await _say(session, process.url)
 
-                async def asked() -> bool:
-                    return bool(openai.requests)
-
-                await eventually(asked, within=30)
+                await eventually(functools.partial(_claimed, database_url), within=30)
                 process.handle.send_signal(signal.SIGTERM)
                 await until_status(session, f"{process.url}/ready", 503)
                 process.handle.send_signal(signal.SIGTERM)
@@ -199,6 +196,14 @@ async def test_a_second_signal_cuts_off_what_is_stuck_and_gives_its_rows_back(
     finally:
         await con.close()
     assert tuple(row) == (None, None, 0)
+
+
+async def _claimed(database_url: str) -> bool:
+    con = await asyncpg.connect(database_url)
+    try:
+        return bool(await con.fetchval("SELECT count(*) FROM turns WHERE claim_id IS NOT NULL"))
+    finally:
+        await con.close()
 
 
 async def _say(session: aiohttp.ClientSession, url: str) -> None:
@@ -215,7 +220,7 @@ def test_the_worst_way_out_ends_before_kubernetes_kills() -> None:
     assert lifecycle.STOP_SECONDS + lifecycle.CUT_OFF_SECONDS + closing < 30
 
 
-class NoSite:
+class NoListener:
     """A listener that is not there."""
 
     async def stop(self) -> None:
@@ -226,6 +231,7 @@ class NoSite:
 def quick(monkeypatch: pytest.MonkeyPatch, *, deadline: float) -> Iterator[list[Any]]:
     monkeypatch.setattr(lifecycle, "STOP_SECONDS", deadline)
     monkeypatch.setattr(lifecycle, "HURRY_SECONDS", 0.05)
+    monkeypatch.setattr(lifecycle, "LINGER_SECONDS", 0.01)
     monkeypatch.setattr(lifecycle, "CUT_OFF_SECONDS", 0.1)
     with capture_logs() as logs:
         yield logs
@@ -243,10 +249,6 @@ async def deaf(_: asyncio.Event) -> None:
     await asyncio.sleep(3600)
 
 
-def site() -> web.BaseSite:
-    return NoSite()  # type: ignore[return-value]
-
-
 @pytest.mark.parametrize("run", [stuck, deaf])
 async def test_stuck_requests_and_workers_share_one_deadline(monkeypatch: pytest.MonkeyPatch, run: Any) -> None:
     phase = Phase()
@@ -255,7 +257,7 @@ async def test_stuck_requests_and_workers_share_one_deadline(monkeypatch: pytest
         async with working([Worker("stuck", run)], phase.stop, Metrics()) as crew:
             await asyncio.sleep(0)
             async with asyncio.timeout(30):
-                await stop(site(), phase, crew, delay=0.1, hurry=asyncio.Event())
+                await stop(NoListener(), phase, crew, delay=0.1, hurry=asyncio.Event())
             monkeypatch.setattr(lifecycle, "WORKERS_SECONDS", 0.1)
     events = [line["event"] for line in logs]
     assert events[:3] == ["draining", "requests cut off", "worker cut off"]
@@ -271,7 +273,7 @@ async def test_nobody_is_waited_for_who_is_done(monkeypatch: pytest.MonkeyPatch)
     with quick(monkeypatch, deadline=3600) as logs:
         async with working([Worker("obedient", obedient)], phase.stop, Metrics()) as crew:
             async with asyncio.timeout(30):
-                await stop(site(), phase, crew, delay=0.01, hurry=asyncio.Event())
+                await stop(NoListener(), phase, crew, delay=0.01, hurry=asyncio.Event())
     assert [line["event"] for line in logs] == ["draining"]
 
 
