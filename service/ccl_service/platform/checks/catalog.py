@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
-from ccl_service.platform.checks import backups, database, environment
+from ccl_service.platform.checks import backups, certificate, database, environment
 from ccl_service.platform.checks.verdict import Subject, Verdict
 from ccl_service.platform.readiness import CheckRegistry
 
@@ -28,6 +28,7 @@ ASKED: Final[tuple[tuple[str, Callable[[Subject], Awaitable[Verdict]]], ...]] = 
 OUTSIDE: Final[tuple[tuple[str, Callable[[Subject], Awaitable[Verdict]]], ...]] = (
     ("ReadReplicas", database.replicas),
     ("BackupsFresh", backups.backups_fresh),
+    ("Certificate", certificate.certificate),
 )
 #: From the settings alone, never more than a warning.
 ADVISED: Final[tuple[tuple[str, Callable[[Subject], Verdict]], ...]] = (

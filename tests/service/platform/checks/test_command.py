@@ -39,7 +39,7 @@ async def production(environ: dict[str, str], redis_server: str) -> AsyncIterato
             "OPENAI_BASE_URL": openai.url,
             "DNS_SERVER": names.address,
             "REDIS_URL": redis_server,
-            "PUBLIC_BASE_URL": "https://cars.example.com",
+            "PUBLIC_BASE_URL": "https://127.0.0.1:1",
             "TRUST_PROXY": "10.0.0.0/8",
             "RATE_LIMIT_MAX_REQUESTS": "100",
             "SENTRY_DSN": "http://public@127.0.0.1:1/1",
