@@ -36,6 +36,7 @@ from ccl_service.platform.phase import Role
 from ccl_service.platform.problems import CclError, Conflict, FieldError, ValidationFailed
 from ccl_service.platform.profiler import LONGEST_SECONDS, Format, ProfileSlot
 from ccl_service.platform.queues import QueueSampler
+from ccl_service.platform.route import JSON
 from ccl_service.platform.telemetry import Metrics
 from ccl_service.platform.vitals import CertificateWatch, LoopLag, watch_disks, watch_memory
 from ccl_service.platform.work import WorkTable
@@ -212,6 +213,7 @@ def routes() -> tuple[Route, ...]:
             priority=Priority.PROBE,
             scope=scope,
             query=query,
+            produces="text/plain" if handler is prometheus else JSON,
         )
         for path, (handler, scope, query) in watched.items()
     )
