@@ -1,0 +1,81 @@
+"""``ccl-service serve`` as a process that benchmarks start and stop."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import psutil
+
+ROOT_KEY = "root-key-of-the-benchmarks-00000001"
+READY_WITHIN = 60.0
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A ready process. ``started_in``: seconds from its start to the first 200 of /ready."""
+
+    handle: asyncio.subprocess.Process
+    port: int
+    started_in: float
+
+    @property
+    def memory_mb(self) -> float:
+        """Resident memory in MB."""
+        return float(psutil.Process(self.handle.pid).memory_info().rss) / 1e6
+
+    def cpu_seconds(self) -> float:
+        """CPU time used so far."""
+        times = psutil.Process(self.handle.pid).cpu_times()
+        return float(times.user + times.system)
+
+
+@contextlib.asynccontextmanager
+async def serving(database_url: str, **variables: str) -> AsyncIterator[Serving]:
+    """Raises TimeoutError when it does not become ready."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    environ = {
+        "PATH": os.environ["PATH"],
+        "CCL_ENV": "development",
+        "DATABASE_URL": database_url,
+        "INTERNAL_API_KEY": ROOT_KEY,
+        "JWT_SECRET": "jwt-secret-of-the-benchmarks-0000001",
+        "SESSION_SECRET": "session-secret-of-the-benchmarks-001",
+        "RATE_LIMIT_MAX_REQUESTS": "1000000000",
+        "CONNECTIONS_PER_IP": "100000",
+        "PORT": str(port),
+        **variables,
+    }
+    began = time.perf_counter()
+    handle = await asyncio.create_subprocess_exec(sys.executable, "-m", "ccl_service", "serve", env=environ)
+    try:
+        async with asyncio.timeout(READY_WITHIN):
+            while not await _ready(port):
+                await asyncio.sleep(0.005)
+        yield Serving(handle, port, time.perf_counter() - began)
+    finally:
+        if handle.returncode is None:
+            handle.kill()
+        await handle.wait()
+
+
+async def _ready(port: int) -> bool:
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    try:
+        writer.write(b"GET /ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        return (await reader.read()).startswith(b"HTTP/1.1 200")
+    except OSError:
+        return False
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
