@@ -34,11 +34,21 @@ class Retention:
 
     @property
     def purge(self) -> str:
-        """Deletes at most $1 rows, the oldest first. A row that somebody holds stays for the next run."""
+        """Deletes at most $1 rows from the age $2 (NULL: the oldest) on; tells how many, and the age of the last.
+
+        The next batch begins at that age: an open snapshot keeps the index entries of what is gone, and walking them
+        from the start each time would take ever longer. A row that somebody holds stays for the next run.
+        """
+        table, age = self.table, self.ages[0]
         return f"""
--- retention {self.name}: at most $1 rows older than {self.keep}
-DELETE FROM {self.table} WHERE ctid = ANY (ARRAY (
-    SELECT ctid FROM {self.table} WHERE {self.condition} ORDER BY {self.ages[0]} LIMIT $1 FOR UPDATE SKIP LOCKED))"""  # noqa: S608
+-- retention {self.name}: at most $1 rows older than {self.keep}, from the age $2 on
+WITH gone AS (
+    DELETE FROM {table} WHERE ctid = ANY (ARRAY (
+        SELECT ctid FROM {table}
+         WHERE {self.condition} AND {table}.{age} >= COALESCE($2::timestamptz, '-infinity')
+         ORDER BY {age} LIMIT $1 FOR UPDATE SKIP LOCKED))
+    RETURNING {age} AS age)
+SELECT count(*) AS rows, max(age)::timestamptz AS age FROM gone"""  # noqa: S608 - constants of the program
 
     @property
     def count(self) -> str:

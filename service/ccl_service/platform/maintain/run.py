@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
@@ -118,22 +119,24 @@ async def _purge(rule: Retention, upkeep: Upkeep) -> Outcome:
         return Outcome(
             await upkeep.db.fetchval(rule.count, timeout=STATEMENT_SECONDS), message=f"older than {rule.keep}"
         )
-    changed = 0
+    changed, age = 0, None
     while upkeep.seconds_left() > 0:
-        gone = await _purge_batch(rule, upkeep)
+        gone, age = await _purge_batch(rule, upkeep, age)
         changed += gone
         if gone < rule.batch:
             return Outcome(changed)
     return Outcome(changed, TaskStatus.PARTIAL)
 
 
-async def _purge_batch(rule: Retention, upkeep: Upkeep) -> int:
+async def _purge_batch(rule: Retention, upkeep: Upkeep, age: datetime | None) -> tuple[int, datetime | None]:
+    """One transaction: how many rows went, and how old the youngest of them was."""
     async with upkeep.db.transaction() as tx:
         await tx.execute("SET LOCAL lock_timeout = '5s'")
-        gone = await tx.execute(rule.purge, rule.batch, timeout=STATEMENT_SECONDS)
-        if gone and rule.audited:
-            await upkeep.audit.record(tx, CALLER, PURGED, rule.table, f"older than {rule.keep}", objects=gone)
-    return gone
+        row = await tx.fetchrow(rule.purge, rule.batch, age, timeout=STATEMENT_SECONDS)
+        assert row is not None
+        if row["rows"] and rule.audited:
+            await upkeep.audit.record(tx, CALLER, PURGED, rule.table, f"older than {rule.keep}", objects=row["rows"])
+    return row["rows"], row["age"]
 
 
 async def _seal(upkeep: Upkeep) -> Outcome:

@@ -1,6 +1,8 @@
 """Each rule takes what is old enough and nothing else."""
 
+import json
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -120,7 +122,7 @@ async def test_the_statement_finds_its_rows_by_an_index_or_in_a_small_table(db: 
     small = {"imports", "api_keys", "api_key_secrets", "instances"}
     async with db.transaction() as tx:
         await tx.execute("SET LOCAL enable_seqscan = off")
-        statement = rule.purge.replace("$1", str(rule.batch))
+        statement = rule.purge.replace("$1", str(rule.batch)).replace("$2", "NULL")
         plan = "\n".join(line[0] for line in await tx.fetch(f"EXPLAIN {statement}"))
     assert rule.table in small or "Index" in plan, plan
 
@@ -187,3 +189,30 @@ async def test_when_time_is_over_the_rest_is_left_to_the_next_run(db: PoolDb, up
     left = iter([1.0, 1.0, 0.0])
     assert await run_rule(upkeep(seconds_left=lambda: next(left)), BY_NAME["chat"]) == (TaskStatus.PARTIAL, 200)
     assert await run_rule(upkeep(), BY_NAME["chat"]) == (TaskStatus.OK, 250)
+
+
+async def test_an_open_snapshot_does_not_make_the_batches_slower_and_slower(db: PoolDb, upkeep: Open) -> None:
+    """The entries read by the last batch stay as few as those of the first."""
+    await db.execute(
+        "INSERT INTO idempotency_keys (principal, route, key, body_sha256, status, answer, created_at)"
+        " SELECT 'p', 'r', g::text, '', 200, '{}', now() - interval '9 days' + g * interval '1 s'"
+        " FROM generate_series(1, 20000) g"
+    )
+    await db.execute("ANALYZE idempotency_keys")
+    rule = BY_NAME["idempotency-keys"]
+
+    async def entries_read(age: Any) -> tuple[int, Any]:
+        async with db.transaction() as tx:
+            plan = await tx.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {rule.purge}", 500, age)
+            youngest = await tx.fetchval("SELECT min(created_at) FROM idempotency_keys")
+        return json.loads(plan)[0]["Plan"]["Shared Hit Blocks"], youngest
+
+    async with db.transaction() as reader:
+        await reader.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        await reader.fetchval("SELECT count(*) FROM idempotency_keys")
+        first, age = await entries_read(None)
+        for _ in range(20):
+            last, age = await entries_read(age)
+        from_the_start, _ = await entries_read(None)
+    assert last < first * 2
+    assert from_the_start > last
