@@ -1,6 +1,6 @@
 """What the backup Jobs have reported: the last good one, failures since, and the condition BackupHealthy. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -9,11 +9,14 @@ from pydantic import ValidationError
 from ccl_contract.backup import BackupReport
 from ccl_operator import inventory, names
 from ccl_operator.actions import Manifest
-from ccl_operator.api.status import BackupStatus, whole_second
+from ccl_operator.api.status import BackupStatus, Condition, whole_second
+from ccl_operator.api.v1alpha1 import Backup
+from ccl_operator.backup_schedule import overdue_at
 from ccl_operator.inventory import Inventory
 
 #: How long a Job's end may be known before its pod's report is; after that there is none.
 REPORT_LAG: Final = timedelta(seconds=30)
+_OVERDUE: Final = "BackupOverdue"
 
 
 @dataclass(frozen=True)
@@ -95,11 +98,61 @@ def _count(
         "failures": 0,
     }
     told = f"{report.tables} tables, {report.rows} rows, {report.size_bytes} bytes, read back"
-    return BackupHealth(
-        known.model_copy(update={**counted, **good}),
-        # The volume shares its failure domain with the database; whoever reads the reason shall know.
-        Verdict("True", "SameFailureDomain", f"{location}: {told}; a volume beside the database does not survive it"),
-    )
+    more = f"; {report.message}" if report.message else ""
+    return BackupHealth(known.model_copy(update={**counted, **good}), _good(location, f"{told}{more}"))
+
+
+def _good(location: str, told: str) -> Verdict:
+    # The volume shares its failure domain with the database; whoever reads the reason shall know.
+    return Verdict("True", "SameFailureDomain", f"{location}: {told}; a volume beside the database does not survive it")
+
+
+def with_schedule(
+    health: BackupHealth,
+    found: Inventory,
+    instance: str,
+    wanted: Backup | None,
+    *,
+    told: Condition | None,
+    now: datetime,
+) -> BackupHealth:
+    """What the schedule has to say to it: a backup that did not come is no silence. ``told``: the condition so far.
+
+    A failure that is told already stays told; a success or another schedule ends the alarm.
+    """
+    if wanted is None:
+        return replace(health, verdict=Verdict("Unknown", "NotAskedFor", "spec.backup is not set: no backups are made"))
+    due = _due(health.status, found, instance, wanted)
+    overdue = due is not None and due <= now
+    if health.verdict is None and overdue and (told is None or told.status != "False"):
+        return replace(health, verdict=_overdue(health.status, wanted))
+    if health.verdict is None and not overdue and told is not None and told.reason in {_OVERDUE, "NotAskedFor"}:
+        return replace(health, verdict=_last_good(health.status))
+    if due is None or overdue:
+        return health
+    return replace(health, wake_at=min(due, health.wake_at or due))
+
+
+def _due(known: BackupStatus, found: Inventory, instance: str, wanted: Backup) -> datetime | None:
+    """When the alarm is due; the first backup is counted from the making of its CronJob."""
+    cron_job = found.get(names.CRON_JOB, names.backup(instance))
+    made = inventory.moment(cron_job["metadata"].get("creationTimestamp")) if cron_job else None
+    since = max((each for each in (known.last_success, made) if each is not None), default=None)
+    if since is None or wanted.suspend:
+        return None
+    return overdue_at(wanted.schedule, wanted.time_zone, since)
+
+
+def _overdue(known: BackupStatus, wanted: Backup) -> Verdict:
+    last = f"since {known.last_success:%Y-%m-%dT%H:%M:%SZ}" if known.last_success else "yet"
+    schedule = f"the schedule is {wanted.schedule} in {wanted.time_zone}"
+    return Verdict("False", _OVERDUE, f"no backup has succeeded {last}; {schedule}; look at the CronJob's Jobs")
+
+
+def _last_good(known: BackupStatus) -> Verdict:
+    if known.last_success is None:
+        return Verdict("Unknown", "NoBackupYet", "no backup has been made yet")
+    return _good(known.location or "", f"{known.last_size or 0} bytes, read back")
 
 
 def _reason(job: Manifest) -> str:

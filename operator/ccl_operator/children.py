@@ -3,7 +3,7 @@
 Order matters where a later object names an earlier one; pods that start before their Secret would only wait.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -70,7 +70,16 @@ def applies(wanted: Wanted, found: Inventory, state: State, facts: Facts) -> tup
         *_deployments(wanted, roles),
         *_backups(wanted, found, roles),
     ]
-    return tuple(each for each in every if (each.resource, inventory.name_of(each.manifest)) not in found.remains)
+    return _free(every, found)
+
+
+def drawn(wanted: Wanted, found: Inventory) -> tuple[Apply, ...]:
+    """Only the Secrets with random content: what is derived from them follows when they are there."""
+    return _free(_credentials(wanted, found), found)
+
+
+def _free(applies: Iterable[Apply], found: Inventory) -> tuple[Apply, ...]:
+    return tuple(each for each in applies if (each.resource, inventory.name_of(each.manifest)) not in found.remains)
 
 
 def _credentials(wanted: Wanted, found: Inventory) -> Iterator[Apply]:
@@ -174,9 +183,11 @@ def _backups(wanted: Wanted, found: Inventory, roles: Roles) -> Iterator[Apply]:
     present = found.get(names.VOLUME_CLAIM, names.backups(target.instance))
     size = present["spec"]["resources"]["requests"]["storage"] if present is not None else None
     yield Apply(names.VOLUME_CLAIM, backup.volume(target, spec, present_size=size))
+    if wanted.goal is not None:
+        # Only then the values are known to be good; else the last good ones stay.
+        yield Apply(names.SECRET, backup.secret(target, wanted.credentials.direct_url))
     if roles.stable is not None and wanted.images.backup:
-        built = backup.cron_job(target, spec, image=wanted.images.backup, revision=roles.stable)
-        yield Apply(names.CRON_JOB, built)
+        yield Apply(names.CRON_JOB, backup.cron_job(target, spec, image=wanted.images.backup))
 
 
 def deletes(wanted: Wanted, found: Inventory, state: State, facts: Facts) -> tuple[Delete, ...]:
@@ -211,7 +222,7 @@ def _not_asked_for(wanted: Wanted, found: Inventory, state: State) -> list[tuple
     instance, spec = wanted.target.instance, wanted.spec
     gone: list[tuple[Resource, str]] = []
     if spec.backup is None:
-        gone.append((names.CRON_JOB, names.backup(instance)))
+        gone += [(names.CRON_JOB, names.backup(instance)), (names.SECRET, names.backup(instance))]
     if spec.replicas < 2 and state.stable is not None:
         gone.append((names.DISRUPTION_BUDGET, names.web(instance, state.stable.revision)))
     settled = wanted.goal is not None and state.stable is not None and state.stable.revision == wanted.goal.name

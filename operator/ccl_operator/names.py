@@ -177,7 +177,7 @@ def pgbouncer(instance: str) -> str:
 
 
 def backup(instance: str) -> str:
-    """CronJob of the backups."""
+    """CronJob of the backups, and the Secret with the address they read."""
     return f"{instance}-backup"
 
 

@@ -5,7 +5,7 @@ The order is always the same: settle what is wanted (``wanted``), read the facts
 out; that is ``runtime``'s.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -79,8 +79,19 @@ def plan(observed: Observed, *, now: datetime, config: Config, entropy: bytes) -
     wanted = settle(observed, this.found, known, config=config, entropy=entropy, now=this.now)
     if isinstance(wanted, Refusal):
         return _refused(this, wanted)
-    moved = _move(this, wanted)
-    return _told(this, wanted, moved)
+    if wanted.drawn and not wanted.spec.paused:
+        return _drawing(this, wanted)
+    return _told(this, wanted, _move(this, wanted))
+
+
+def _drawing(this: _Pass, wanted: Wanted) -> Plan:
+    """Keep what was drawn, and nothing else. Worth a status only when something is in the way of that."""
+    state = State(this.known.stable, this.known.rollout)
+    applies = children.drawn(wanted, this.found)
+    blocked = _foreign(this, applies)
+    told = _told(this, wanted, _Moved(state, _facts(this, wanted, state), applies, blocked=blocked))
+    hindered = this.stuck or blocked or this.observed.refused or this.found.remains
+    return told if hindered else replace(told, status=None, events=())
 
 
 def _first(this: _Pass) -> Plan:
@@ -241,6 +252,8 @@ def _refusal_verdict(wanted: Wanted) -> Verdict | None:
 def _busy(this: _Pass, wanted: Wanted) -> str:
     if wanted.unread:
         return f"Secrets are being read: {', '.join(wanted.unread)}"
+    if wanted.drawn:
+        return f"Secrets are being made: {', '.join(wanted.drawn)}"
     if this.found.remains:
         left = sorted(f"{resource.kind} {name}" for resource, name in this.found.remains)
         return f"objects of an earlier CclDeployment are being collected: {', '.join(left)}"
@@ -249,7 +262,9 @@ def _busy(this: _Pass, wanted: Wanted) -> str:
 
 def _backup(this: _Pass, wanted: Wanted) -> BackupHealth:
     known = this.known.backup or BackupStatus()
+    told = next((each for each in this.known.conditions if each.type == "BackupHealthy"), None)
     health = backup_health.assess(this.found, known, this.instance, this.now)
+    health = backup_health.with_schedule(health, this.found, this.instance, wanted.spec.backup, told=told, now=this.now)
     if wanted.spec.backup is not None and this.known.database is not None and wanted.images.backup is None:
         major = this.known.database.version_num // 10_000
         lacking = Verdict("False", "NoBackupImage", f"the operator has no backup image for PostgreSQL {major}")

@@ -41,10 +41,19 @@ class Credentials:
     external: Mapping[str, str]
     pooled: str = ""
 
+    @property
+    def direct_url(self) -> str:
+        """URL of the database itself, past any pooler."""
+        return self.external.get("DATABASE_DIRECT_URL") or self.external["DATABASE_URL"]
+
 
 @dataclass(frozen=True)
 class Wanted:
-    """``goal`` is None when it is refused or not known yet (``unread`` Secrets); ``revisions`` holds all known ones."""
+    """``goal`` is None when it is refused or not known yet (``unread`` Secrets); ``revisions`` holds all known ones.
+
+    ``drawn``: Secrets whose random content was drawn in this pass. Until it is seen at the API server nothing may be
+    derived from it: if it could not be kept, the next pass would draw another and derive something else.
+    """
 
     target: Target
     spec: Spec
@@ -54,6 +63,7 @@ class Wanted:
     revisions: Mapping[str, Revision]
     refusal: Refusal | None = None
     unread: tuple[str, ...] = ()
+    drawn: tuple[str, ...] = ()
 
 
 def settle(
@@ -79,17 +89,19 @@ def _settled(
     observed: Observed, found: Inventory, spec: Spec, status: Status, *, images: Images, entropy: bytes, now: datetime
 ) -> Wanted:
     target = Target.of(observed.owner)
-    keys = secrets.keys_data(
-        secrets.decoded(found.get(names.SECRET, names.keys(target.instance))), spec, entropy=entropy, now=now
-    )
-    database = _database(found, spec, target, status, entropy)
+    present = secrets.decoded(found.get(names.SECRET, names.keys(target.instance)))
+    keys = secrets.keys_data(present, spec, entropy=entropy, now=now)
+    kept = _kept_account(found, target, status)
+    database = _database(kept, spec, target, entropy)
+    drawn = [] if {secrets.HASH_KEY, DEPLOYMENT_ID} <= present.keys() else [names.keys(target.instance)]
+    drawn += [names.postgres(target.instance)] if database and "password" not in kept else []
     external = secrets.collect(spec, observed.referenced, _embedded_urls(spec, target, database))
     problems = (*external.problems, *secrets.key_problems(keys, spec))
     pooled, values = _pooled(spec, target, external.values, keys[secrets.HASH_KEY])
     monitor = secrets.decoded(found.get(names.SECRET, names.monitor(target.instance)))
     revisions = stored(found.all(names.CONTROLLER_REVISION))
     goal = None
-    if not problems and not external.unread:
+    if not problems and not external.unread and not drawn:
         name = revision_name(spec, secrets.digest(values, keys[secrets.HASH_KEY]))
         goal = revisions.get(name) or render(target, spec, name, deployment_id=keys[DEPLOYMENT_ID])
         revisions[name] = goal
@@ -108,19 +120,26 @@ def _settled(
         revisions=revisions,
         refusal=Refusal("SecretsInvalid", "; ".join(problems)) if problems else None,
         unread=external.unread,
+        drawn=tuple(drawn),
     )
 
 
-def _database(found: Inventory, spec: Spec, target: Target, status: Status, entropy: bytes) -> dict[str, str]:
-    """Account and URL of the embedded database: kept, else recovered from the stable revision's copy, else made."""
+def _kept_account(found: Inventory, target: Target, status: Status) -> dict[str, str]:
+    """Account of the embedded database as it is kept, else recovered from the stable revision's copy."""
+    present = secrets.decoded(found.get(names.SECRET, names.postgres(target.instance)))
+    if "password" in present or status.stable is None:
+        return present
+    copy = secrets.decoded(found.get(names.SECRET, names.ext(target.instance, status.stable.revision)))
+    # Behind a pooler the other URL holds the pooler's password.
+    password = urlsplit(copy.get("DATABASE_DIRECT_URL") or copy.get("DATABASE_URL", "")).password
+    return {**present, "password": password} if password else present
+
+
+def _database(kept: Mapping[str, str], spec: Spec, target: Target, entropy: bytes) -> dict[str, str]:
+    """Account and URL of the embedded database: kept, else made; empty without one."""
     if spec.database.embedded is None:
         return {}
-    present = secrets.decoded(found.get(names.SECRET, names.postgres(target.instance)))
-    if "password" not in present and status.stable is not None:
-        copy = secrets.decoded(found.get(names.SECRET, names.ext(target.instance, status.stable.revision)))
-        password = urlsplit(copy.get("DATABASE_URL", "")).password
-        present = {**present, "password": password} if password else present
-    account = secrets.postgres_data(present, entropy=entropy)
+    account = secrets.postgres_data(kept, entropy=entropy)
     return {**account, "url": embedded.postgres_url(target, **account)}
 
 

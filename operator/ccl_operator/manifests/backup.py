@@ -1,12 +1,13 @@
 """The backup CronJob and its volume. Pure; what a backup is belongs to the ``backup`` package that the Job runs."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from ccl_operator import names
 from ccl_operator.api.v1alpha1 import Backup
 from ccl_operator.api.values import canonical_bytes
 from ccl_operator.manifests import pods
-from ccl_operator.manifests.meta import Target, child
+from ccl_operator.manifests.meta import Target, child, encoded
 
 MOUNT: Final = "/backups"
 #: A backup that could not start for ten minutes is left to the next time.
@@ -14,6 +15,16 @@ START_DEADLINE_SECONDS: Final = 600
 RUN_DEADLINE_SECONDS: Final = 6 * 3600
 RETRIES: Final = 2
 KEPT_SECONDS: Final = 86_400
+URL: Final = "url"
+#: ``ccl-backup`` ends so when it was called wrongly: the next try would be no better.
+WRONG_USAGE: Final = 2
+#: Spelled as the API server stores it: the list is compared as a whole.
+FAILURE_POLICY: Final[Mapping[str, Any]] = {
+    "rules": [
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        {"action": "FailJob", "onExitCodes": {"containerName": "backup", "operator": "In", "values": [WRONG_USAGE]}},
+    ]
+}
 
 
 def volume(target: Target, wanted: Backup, *, present_size: str | None) -> dict[str, Any]:
@@ -28,9 +39,16 @@ def volume(target: Target, wanted: Backup, *, present_size: str | None) -> dict[
     return child(names.VOLUME_CLAIM, target, name, body, component=names.BACKUP, kept=True)
 
 
-def cron_job(target: Target, wanted: Backup, *, image: str, revision: str) -> dict[str, Any]:
-    """``ccl-backup dump`` at the wanted times, with the database's address from ``revision``."""
-    source = {"secretKeyRef": {"name": names.ext(target.instance, revision), "key": "DATABASE_URL"}}
+def secret(target: Target, url: str) -> dict[str, Any]:
+    """The database's address for the Jobs. Of no revision: a Job may outlive the one it was started under, and a retry
+    takes the credentials of its own day."""
+    body = {"type": "Opaque", "data": encoded({URL: url})}
+    return child(names.SECRET, target, names.backup(target.instance), body, component=names.BACKUP)
+
+
+def cron_job(target: Target, wanted: Backup, *, image: str) -> dict[str, Any]:
+    """``ccl-backup dump`` at the wanted times."""
+    source = {"secretKeyRef": {"name": names.backup(target.instance), "key": URL}}
     container = pods.container(
         "backup",
         image,
@@ -47,6 +65,7 @@ def cron_job(target: Target, wanted: Backup, *, image: str, revision: str) -> di
     labels = names.labels(target.instance, names.BACKUP)
     job = {
         "backoffLimit": RETRIES,
+        "podFailurePolicy": dict(FAILURE_POLICY),
         "activeDeadlineSeconds": RUN_DEADLINE_SECONDS,
         "ttlSecondsAfterFinished": KEPT_SECONDS,
         "template": {

@@ -184,7 +184,7 @@ class SimulatedCluster:
             "uid": old["metadata"]["uid"],
             "generation": generation,
             "resourceVersion": self._fresh("rv"),
-            "creationTimestamp": stamp(self.now),
+            "creationTimestamp": old["metadata"].get("creationTimestamp", stamp(self.now)),
         }
         if "status" in old:
             fresh["status"] = old["status"]

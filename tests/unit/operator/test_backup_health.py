@@ -126,3 +126,68 @@ def test_a_server_without_a_backup_image_is_told(promoted):
     promoted.answers[SPEC["image"]] = lambda _: None
     promoted.reconcile()
     assert promoted.condition("BackupHealthy") == ("False", "NoBackupImage")
+
+
+def test_what_a_good_report_has_to_say_beside_is_told(promoted):
+    reported(promoted, "ccl-backup-1", message="2 old sets could not be removed")
+    promoted.run()
+    assert promoted.condition("BackupHealthy")[0] == "True"
+    assert "2 old sets could not be removed" in promoted.condition_message("BackupHealthy")
+
+
+def test_a_night_without_a_backup_turns_the_health_false_half_a_day_later(promoted):
+    reported(promoted, "ccl-backup-1")
+    promoted.run()
+    promoted.now = promoted.now.replace(hour=14, minute=0)
+    promoted.reconcile()
+    assert promoted.condition("BackupHealthy") == ("True", "SameFailureDomain")
+    promoted.now += timedelta(minutes=31)
+    promoted.reconcile()
+    assert promoted.condition("BackupHealthy") == ("False", "BackupOverdue")
+    assert "0 2 * * *" in promoted.condition_message("BackupHealthy")
+    assert promoted.events[-1].reason == "BackupOverdue"
+
+
+def test_the_moment_of_the_alarm_is_asked_for(promoted):
+    reported(promoted, "ccl-backup-1")
+    promoted.run()
+    assert promoted.reconcile().requeue_at == promoted.now.replace(hour=14, minute=30, second=0)
+
+
+def test_a_first_backup_that_never_came_is_overdue_too(promoted):
+    promoted.now += timedelta(days=2)
+    promoted.reconcile()
+    assert promoted.condition("BackupHealthy") == ("False", "BackupOverdue")
+
+
+def test_a_failure_stays_told_when_the_next_backup_is_overdue(promoted):
+    reported(promoted, "ccl-backup-1", ok=False, stage="dump")
+    promoted.run()
+    promoted.now += timedelta(days=3)
+    promoted.run()
+    assert promoted.condition("BackupHealthy") == ("False", "BackupFailed")
+
+
+def test_the_alarm_ends_with_a_backup_or_when_the_schedule_is_suspended(promoted):
+    reported(promoted, "ccl-backup-1")
+    promoted.run()
+    promoted.now += timedelta(days=3)
+    promoted.run()
+    promoted.change(backup={**SPEC["backup"], "suspend": True})
+    promoted.run()
+    assert promoted.condition("BackupHealthy") == ("True", "SameFailureDomain")
+    promoted.change(backup=SPEC["backup"])
+    promoted.run()
+    assert promoted.condition("BackupHealthy") == ("False", "BackupOverdue")
+    reported(promoted, "ccl-backup-2")
+    promoted.run()
+    assert promoted.condition("BackupHealthy") == ("True", "SameFailureDomain")
+
+
+def test_without_a_schedule_the_health_is_unknown_and_says_so(promoted):
+    promoted.change(backup=None)
+    promoted.run()
+    assert promoted.condition("BackupHealthy") == ("Unknown", "NotAskedFor")
+    promoted.change(backup=SPEC["backup"])
+    promoted.run()
+    assert promoted.condition("BackupHealthy") == ("Unknown", "NoBackupYet")

@@ -1,5 +1,6 @@
 """What a plan says when something is in the way, and what it leaves alone."""
 
+import base64
 import copy
 from dataclasses import replace
 
@@ -268,3 +269,43 @@ def test_conditions_keep_their_transition_time_while_their_status_stays(promoted
     promoted.run()
     assert {each["type"]: each["lastTransitionTime"] for each in promoted.status["conditions"]} == before
     assert {each["observedGeneration"] for each in promoted.status["conditions"]} == {2}
+
+
+def test_nothing_is_derived_from_keys_that_were_not_kept(cluster):
+    cluster.foreign.add((names.SECRET, "ccl-keys"))
+    for _ in range(5):
+        cluster.reconcile()
+    assert cluster.named(names.CONTROLLER_REVISION) == []
+    assert cluster.named(names.CONFIG_MAP) == []
+    assert cluster.condition("Stalled") == ("True", "InvalidOwnership")
+    cluster.foreign.clear()
+    cluster.run()
+    assert cluster.condition("Promoted") == ("True", "Promoted")
+    assert len(cluster.named(names.CONTROLLER_REVISION)) == 1
+
+
+def test_keys_that_are_lost_lead_to_one_new_revision(promoted):
+    del promoted.objects[names.SECRET, "ccl-keys"]
+    promoted.run()
+    assert promoted.condition("Promoted") == ("True", "Promoted")
+    assert len(promoted.named(names.CONTROLLER_REVISION)) == 2
+
+
+def test_the_address_for_backups_is_of_no_revision_and_goes_past_the_pooler(promoted):
+    promoted.change(database={**promoted.spec["database"], "pooler": {}})
+    promoted.run()
+    secret = promoted.get(names.SECRET, "ccl-backup")
+    url = base64.b64decode(secret["data"]["url"]).decode()
+    assert "@ccl-postgres.loans.svc:5432/" in url
+    assert names.REVISION_LABEL not in secret["metadata"]["labels"]
+    container = promoted.get(names.CRON_JOB, "ccl-backup")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert container["containers"][0]["env"][0]["valueFrom"] == {"secretKeyRef": {"name": "ccl-backup", "key": "url"}}
+
+
+def test_a_refused_child_is_named_and_does_not_hold_a_newer_specification(promoted):
+    promoted.refused[names.CRON_JOB, "ccl-backup"] = "spec.schedule: Invalid value"
+    promoted.change(image="localhost/ccl/ccl-service:2")
+    promoted.run()
+    assert promoted.condition("Stalled") == ("True", "ApplyRefused")
+    assert "CronJob ccl-backup: spec.schedule" in promoted.condition_message("Stalled")
+    assert promoted.condition("Promoted") == ("True", "Promoted")

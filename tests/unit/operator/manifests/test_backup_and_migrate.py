@@ -20,7 +20,7 @@ WANTED = Backup.model_validate(
 
 
 def cron_spec():
-    return backup.cron_job(TARGET, WANTED, image="backup:17", revision="0123456789")["spec"]
+    return backup.cron_job(TARGET, WANTED, image="backup:17")["spec"]
 
 
 def test_backups_never_overlap_and_follow_the_wanted_clock():
@@ -37,11 +37,17 @@ def test_a_backup_has_deadlines_and_its_job_stays_for_a_day():
     assert job["activeDeadlineSeconds"] > 0
 
 
+def test_an_evicted_backup_is_no_failed_try_and_a_wrong_call_is_not_repeated():
+    ignored, ended = cron_spec()["jobTemplate"]["spec"]["podFailurePolicy"]["rules"]
+    assert (ignored["action"], ignored["onPodConditions"][0]["type"]) == ("Ignore", "DisruptionTarget")
+    assert (ended["action"], ended["onExitCodes"]["values"]) == ("FailJob", [2])
+
+
 def test_a_backup_is_told_where_from_where_to_and_how_many():
     (container,) = cron_spec()["jobTemplate"]["spec"]["template"]["spec"]["containers"]
     assert container["command"] == ["ccl-backup", "dump"]
     url, destination, keep = container["env"]
-    assert url["valueFrom"]["secretKeyRef"] == {"name": "ccl-ext-0123456789", "key": "DATABASE_URL"}
+    assert url["valueFrom"]["secretKeyRef"] == {"name": "ccl-backup", "key": "url"}
     assert destination["value"] == "file:///backups"
     assert keep["value"] == "3"
 
