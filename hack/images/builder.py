@@ -6,10 +6,11 @@ What is built from what is build.py's business.
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -101,6 +102,8 @@ class Buildah:
 
     runroot: Path
     stand_ins: bool = True
+    #: buildah's listing fails when an image goes while it reads: one thread removes, or any list.
+    listing: threading.Lock = field(default_factory=threading.Lock)
 
     def base_name(self) -> str | None:
         """The image made of a Debian root file system with Python."""
@@ -115,8 +118,8 @@ class Buildah:
 
     def has(self, reference: str) -> bool:
         """Looks into the storage."""
-        listing = self._run("images", "--format", "{{.Name}}:{{.Tag}}")
-        return reference in listing.split()
+        with self.listing:
+            return reference in self._references()
 
     def build(self, context: Path, dockerfile: Path, reference: str, arguments: Mapping[str, str]) -> None:
         """buildah build, everything above the base in one layer."""
@@ -147,8 +150,12 @@ class Buildah:
 
     def forget(self, keep: str) -> None:
         """buildah rmi."""
-        for old in replaced(self._run("images", "--format", "{{.Name}}:{{.Tag}}").split(), keep):
-            self._run("rmi", old)
+        with self.listing:
+            for old in replaced(self._references(), keep):
+                self._run("rmi", old)
+
+    def _references(self) -> list[str]:
+        return self._run("images", "--format", "{{.Name}}:{{.Tag}}").split()
 
     def clean(self) -> None:
         """Drop working containers that a cut-off build left behind, or the whole storage when that left it unusable."""
