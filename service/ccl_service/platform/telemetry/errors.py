@@ -74,7 +74,6 @@ def open_reporter(dsn: str, *, environment: str, version: str, pod: str) -> Erro
             server_name=pod or "ccl",
             default_integrations=False,
             auto_enabling_integrations=False,
-            send_default_pii=False,
             include_local_variables=False,
             max_breadcrumbs=0,
             send_client_reports=False,

@@ -5,6 +5,7 @@ address, no body, no parameter and no text of an exception, so that there is not
 Variables of the SDK (OTEL_TRACES_SAMPLER, OTEL_EXPORTER_OTLP_HEADERS, OTEL_SERVICE_NAME, …) hold as documented there.
 """
 
+import threading
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, Protocol
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 SERVICE: Final = "ccl-service"
 EXPORT_SECONDS: Final = 5
-FLUSH_MS: Final = 2000
+FLUSH_SECONDS: Final = 2.0
 
 Attributes = Mapping[str, str | int | float | bool]
 
@@ -83,9 +84,10 @@ class OtelTracer:
         span.end(ended)
 
     def close(self) -> None:
-        """Send what is left, for two seconds at most."""
-        self._provider.force_flush(FLUSH_MS)
-        self._provider.shutdown()
+        """Send what is left, for two seconds at most: a collector that swallows requests must not delay the way out."""
+        sending = threading.Thread(target=self._provider.shutdown, name="spans", daemon=True)
+        sending.start()
+        sending.join(FLUSH_SECONDS)
 
 
 class OtelRequest:
