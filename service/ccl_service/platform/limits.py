@@ -5,7 +5,7 @@ the last reconciliation (every 200 ms). Without Redis, or with Redis away, each 
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -17,6 +17,8 @@ RECONCILE_SECONDS: Final = 0.2
 REDIS_SECONDS: Final = 0.02
 #: Windows kept in memory; beyond it the oldest go, which errs in the caller's favour.
 MOST_COUNTERS: Final = 100_000
+#: Counters in one round trip to Redis.
+MOST_AT_ONCE: Final = 1000
 
 
 class LimitClass(StrEnum):
@@ -90,6 +92,8 @@ class Limiter:
         self._shared = shared
         self._on_shared_failure = on_shared_failure
         self._counters: dict[str, _Counter] = {}
+        #: Keys with something to send.
+        self._unsent: set[str] = set()
 
     def check(self, limit_class: LimitClass, subject: str, own: Limit | None = None) -> Standing | None:
         """Count one request of ``subject``, against its ``own`` limit if it has one. None where no limit applies.
@@ -98,7 +102,7 @@ class Limiter:
         """
         standing = self._judge(limit_class, subject, own)
         if standing is not None:
-            self._counter(limit_class, subject, standing.limit).unsent += 1
+            self._count(limit_class, subject, standing.limit)
         return standing
 
     def check_failures(self, subject: str) -> Standing | None:
@@ -109,57 +113,66 @@ class Limiter:
         """Count one failed attempt."""
         limit = self._limits.get(LimitClass.FAILURES)
         if limit is not None:
-            self._counter(LimitClass.FAILURES, subject, limit).unsent += 1
+            self._count(LimitClass.FAILURES, subject, limit)
 
     def _judge(self, limit_class: LimitClass, subject: str, own: Limit | None = None) -> Standing | None:
         limit = own or self._limits.get(limit_class)
         if limit is None:
             return None
-        counter = self._counter(limit_class, subject, limit)
+        counter = self._counter(self._key(limit_class, subject, limit), limit)
         used = counter.shared + counter.unsent
         rest = max(0.0, counter.ends - self._clock())
         if used >= limit.most:
             raise RateLimited(f"{limit.most} in {int(limit.window.total_seconds())} s", delay=timedelta(seconds=rest))
         return Standing(limit_class, limit, limit.most - used - 1, rest)
 
-    def _counter(self, limit_class: LimitClass, subject: str, limit: Limit) -> _Counter:
-        window = limit.window.total_seconds()
-        number = int(self._clock() // window)
-        key = f"ccl:limit:{limit_class}:{subject}:{number}"
+    def _count(self, limit_class: LimitClass, subject: str, limit: Limit) -> None:
+        key = self._key(limit_class, subject, limit)
+        self._counter(key, limit).unsent += 1
+        self._unsent.add(key)
+
+    def _key(self, limit_class: LimitClass, subject: str, limit: Limit) -> str:
+        return f"ccl:limit:{limit_class}:{subject}:{int(self._clock() // limit.window.total_seconds())}"
+
+    def _counter(self, key: str, limit: Limit) -> _Counter:
         counter = self._counters.get(key)
         if counter is None:
             if len(self._counters) >= MOST_COUNTERS:
-                self._forget_oldest()
-            counter = self._counters[key] = _Counter(ends=(number + 1) * window)
+                self._forget(next(iter(self._counters)))
+            window = limit.window.total_seconds()
+            counter = self._counters[key] = _Counter(ends=(self._clock() // window + 1) * window)
         return counter
 
-    def _forget_oldest(self) -> None:
-        now = self._clock()
-        for key in [k for k, c in self._counters.items() if c.ends <= now]:
-            del self._counters[key]
-        while len(self._counters) >= MOST_COUNTERS:
-            del self._counters[next(iter(self._counters))]
+    def _forget(self, key: str) -> None:
+        del self._counters[key]
+        self._unsent.discard(key)
 
     async def reconcile(self) -> None:
         """Send what was counted here and learn the totals. Keeps the counts when the store does not answer."""
         now = self._clock()
         for key in [k for k, c in self._counters.items() if c.ends <= now]:
-            del self._counters[key]
+            self._forget(key)
         if self._shared is None:
+            self._unsent.clear()
             return
-        deltas = {k: c.unsent for k, c in self._counters.items() if c.unsent}
-        if not deltas:
-            return
-        ttl = {k: int((self._counters[k].ends - now) * 1000) + 1000 for k in deltas}
-        try:
-            totals = await self._shared.add(deltas, ttl)
-        except (OSError, TimeoutError):
-            self._on_shared_failure()
-            return
-        for key, total in totals.items():
-            if (counter := self._counters.get(key)) is not None:
+        waiting = sorted(self._unsent)
+        for start in range(0, len(waiting), MOST_AT_ONCE):
+            try:
+                await self._send(self._shared, waiting[start : start + MOST_AT_ONCE], now)
+            except (OSError, TimeoutError):
+                self._on_shared_failure()
+                return
+
+    async def _send(self, shared: SharedCounts, keys: Sequence[str], now: float) -> None:
+        deltas = {key: self._counters[key].unsent for key in keys if key in self._counters}
+        ttl = {key: int((self._counters[key].ends - now) * 1000) + 1000 for key in deltas}
+        for key, total in (await shared.add(deltas, ttl)).items():
+            counter = self._counters.get(key)
+            if counter is not None:
                 counter.shared = total
                 counter.unsent -= deltas[key]
+                if not counter.unsent:
+                    self._unsent.discard(key)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Reconcile every 200 ms until ``stop``."""

@@ -103,7 +103,10 @@ class Gate:
         response.headers.update(SECURITY_HEADERS)
         extra = request.get(_EXTRA)
         if extra:
+            own = response.headers.get("Vary")
             response.headers.update(extra)
+            if own and "Vary" in extra:
+                response.headers["Vary"] = f"{own}, {extra['Vary']}"
         if self.phase.moving and response.status != 101:
             response.headers["Connection"] = "close"
             response.force_close()

@@ -11,6 +11,21 @@ from typing import Final
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+#: Where a load balancer of one's own may be: RFC 1918, 4193, 6598, 3927, loopback. Python's ``is_private`` means more.
+_INSIDE: Final[tuple[Network, ...]] = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "100.64.0.0/10",
+        "169.254.0.0/16",
+        "127.0.0.0/8",
+        "fc00::/7",
+        "fe80::/10",
+        "::1/128",
+    )
+)
 _UNKNOWN: Final = ipaddress.IPv4Address("0.0.0.0")  # noqa: S104 - stands for "no address", nothing is bound to it
 
 
@@ -25,7 +40,7 @@ class TrustProxy:
         """Whether headers from this socket peer count. A hop count believes private addresses only."""
         if self.networks:
             return any(peer in network for network in self.networks)
-        return self.hops > 0 and (peer.is_private or peer.is_loopback)
+        return self.hops > 0 and any(peer in network for network in _INSIDE)
 
 
 def parse_trust(text: str) -> TrustProxy:

@@ -78,8 +78,15 @@ async def test_the_type_of_a_problem_leads_to_its_page(client: Client) -> None:
 
 async def test_an_unknown_problem_is_a_problem(client: Client) -> None:
     for headers in ({}, BROWSER):
-        answer = await client.get("/api/problems/NOPE_999", headers=headers)
-        assert (answer.status, (await answer.json())["code"]) == (404, "NOT_FOUND_001")
+        for code in ("NOPE_999", "%3Cscript%3E"):
+            answer = await client.get(f"/api/problems/{code}", headers=headers)
+            assert (answer.status, (await answer.json())["code"]) == (404, "NOT_FOUND_001")
+            assert answer.content_type == "application/problem+json"
+
+
+async def test_a_cache_keeps_the_page_and_the_json_of_a_problem_apart(client: Client) -> None:
+    answer = await client.get("/api/problems")
+    assert answer.headers["Vary"] == "Accept, Origin"
 
 
 async def test_the_document_lists_the_very_routes_that_are_served(client: Client) -> None:

@@ -152,8 +152,8 @@ async def test_no_request_makes_the_service_fail_or_answer_what_its_document_doe
     ) as answer:
         text = await answer.text()
         assert answer.status < 500, text
-        # a path that its own parameter has bent belongs to another row, or to none
-        if answer.status in {404, 405}:
+        # a path that its own parameter has bent belongs to another row, or to none, or is longer than any may be
+        if answer.status in {404, 405, 431}:
             return
         known = DOCUMENT["paths"][row.path][row.method.lower()]["responses"]
         assert str(answer.status) in known, (answer.status, text)

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from ccl_service.platform import limits
 from ccl_service.platform.limits import Limit, LimitClass, Limiter
 from ccl_service.platform.problems import RateLimited
 
@@ -24,20 +25,22 @@ class Counts:
 
     def __init__(self) -> None:
         self.totals: dict[str, int] = {}
+        self.sizes: list[int] = []
         self.away = False
 
     async def add(self, deltas: Mapping[str, int], ttl_ms: Mapping[str, int]) -> Mapping[str, int]:
         if self.away:
             raise ConnectionError
+        self.sizes.append(len(deltas))
         for key, delta in deltas.items():
             self.totals[key] = self.totals.get(key, 0) + delta
         return {key: self.totals[key] for key in deltas}
 
 
 def limiter(clock: Clock, shared: Counts | None = None, failures: list[int] | None = None) -> Limiter:
-    limits = {LimitClass.DEFAULT: Limit(3, WINDOW), LimitClass.FAILURES: Limit(2, WINDOW)}
+    classes = {LimitClass.DEFAULT: Limit(3, WINDOW), LimitClass.FAILURES: Limit(2, WINDOW)}
     count = (failures if failures is not None else []).append
-    return Limiter(limits, clock=clock, shared=shared, on_shared_failure=lambda: count(1))
+    return Limiter(classes, clock=clock, shared=shared, on_shared_failure=lambda: count(1))
 
 
 def used_up(one: Limiter, subject: str = "a") -> bool:
@@ -100,6 +103,39 @@ async def test_a_store_that_is_away_loses_no_count_and_stops_nobody() -> None:
     assert list(shared.totals.values()) == [2]
     assert not used_up(one)
     assert used_up(one)
+
+
+async def test_many_clients_are_sent_in_pieces_and_each_only_when_it_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MOST_AT_ONCE", 2)
+    shared = Counts()
+    one = limiter(Clock(), shared)
+    for number in range(5):
+        used_up(one, str(number))
+    await one.reconcile()
+    assert shared.sizes == [2, 2, 1]
+    used_up(one, "3")
+    await one.reconcile()
+    assert shared.sizes == [2, 2, 1, 1]
+    assert sorted(shared.totals.values()) == [1, 1, 1, 1, 2]
+
+
+def test_beyond_the_most_counters_the_oldest_goes_in_the_callers_favour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MOST_COUNTERS", 3)
+    one = limiter(Clock())
+    assert [used_up(one, "a") for _ in range(4)] == [False, False, False, True]
+    for subject in "bcd":
+        used_up(one, subject)
+    assert len(one._counters) == 3
+    assert not used_up(one, "a")
+
+
+def test_a_client_with_a_limit_of_its_own_is_held_to_that() -> None:
+    one = limiter(Clock())
+    own = Limit(1, WINDOW)
+    assert one.check(LimitClass.KEY, "k", own) is not None
+    with pytest.raises(RateLimited):
+        one.check(LimitClass.KEY, "k", own)
+    assert one.check(LimitClass.KEY, "other", Limit(5, WINDOW)) is not None
 
 
 async def test_ended_windows_are_forgotten() -> None:

@@ -22,10 +22,27 @@ from ccl_service.platform.proxy import client_address, limit_subject, parse_addr
         ("192.0.2.0/24", "10.0.0.1", ["203.0.113.9"], "10.0.0.1"),
         ("true", "::ffff:10.0.0.1", ["[2001:db8::1]:443"], "2001:db8::1"),
         ("true", "10.0.0.1", ["203.0.113.9:5123"], "203.0.113.9"),
+        # a caller writes what it likes before its proxy's entry
+        ("true", "10.0.0.1", ["127.0.0.1, 10.0.0.9, 203.0.113.9"], "203.0.113.9"),
+        ("2", "10.0.0.1", ["127.0.0.1, 203.0.113.9, 10.0.0.2"], "203.0.113.9"),
+        ("192.0.2.0/24", "192.0.2.5", ["192.0.2.77, 203.0.113.9, 192.0.2.6"], "203.0.113.9"),
+        ("192.0.2.0/24,2001:db8:1::/48", "2001:db8:1::5", ["203.0.113.9, 192.0.2.6"], "203.0.113.9"),
+        # it reaches us past its proxy
+        ("true", "203.0.113.50", ["127.0.0.1"], "203.0.113.50"),
+        ("192.0.2.0/24", "203.0.113.50", ["127.0.0.1"], "203.0.113.50"),
+        ("false", "203.0.113.50", ["127.0.0.1"], "203.0.113.50"),
+        ("3", "10.0.0.1", ["203.0.113.9, 10.0.0.2"], "10.0.0.1"),
+        # a proxy's own check, and an address inside the trusted networks
+        ("192.0.2.0/24", "192.0.2.5", [], "192.0.2.5"),
+        ("192.0.2.0/24", "192.0.2.5", ["192.0.2.7"], "192.0.2.7"),
+        ("true", "10.0.0.1", [""], "10.0.0.1"),
+        ("true", "10.0.0.1", ["fe80::1%eth0"], "fe80::1"),
+        ("true", "10.0.0.1", ["::ffff:203.0.113.9"], "203.0.113.9"),
+        ("true", None, ["203.0.113.9"], "0.0.0.0"),
     ],
 )
 def test_the_client_is_the_last_address_that_trust_reaches(
-    trust: str, peer: str, forwarded: list[str], client: str
+    trust: str, peer: str | None, forwarded: list[str], client: str
 ) -> None:
     assert str(client_address(peer, forwarded, parse_trust(trust))) == client
 
