@@ -9,24 +9,30 @@ from functools import partial
 from typing import TypeVar
 
 import aiohttp
+import asyncpg
 
 from ccl_service.mail import domain_records
 from ccl_service.mail.account import Account, dkim_names
 from ccl_service.mail.domain_records import Lookup, LookupFailed
+from ccl_service.mail.sql import bound_elsewhere
+from ccl_service.platform.checks.database import in_time
 from ccl_service.platform.checks.verdict import FAIL, OK, PASS, WARN, Verdict
 from ccl_service.platform.config import Settings
+from ccl_service.platform.db import Db
+from ccl_service.platform.problems import CclError
 from ccl_service.platform.readiness import CheckRegistry
 
 T = TypeVar("T")
 
 
 @contextlib.asynccontextmanager
-async def mail_checks(registry: CheckRegistry, settings: Settings) -> AsyncIterator[None]:
+async def mail_checks(registry: CheckRegistry, settings: Settings, db: Db) -> AsyncIterator[None]:
     """Register the checks; those that ask Mailgun work until the block ends."""
     registry.judge("MailgunKeys", partial(mailgun_keys, settings))
     registry.judge("MailSender", partial(mail_sender, settings))
     registry.judge("PostalAddress", partial(postal_address, settings))
     registry.judge("OutboundAllowlist", partial(outbound_allowlist, settings))
+    registry.ask("MailIdentity", partial(mail_identity, settings, db))
     async with aiohttp.ClientSession() as session:
         account = _account(settings, session)
         if account is not None:
@@ -100,6 +106,19 @@ def outbound_allowlist(settings: Settings) -> Verdict:
         message = "OUTBOUND_ALLOWLIST lets mail go to everybody from a system that is not production"
         return Verdict(WARN, "AllowsAll", message, "keep * for a fake provider; name addresses otherwise")
     return Verdict(PASS, "Limited", f"mail goes to {len(entries)} entries of OUTBOUND_ALLOWLIST only")
+
+
+async def mail_identity(settings: Settings, db: Db) -> Verdict:
+    """Whether this deployment may send from this database, or the database is a restored or copied one."""
+    try:
+        elsewhere = await in_time(bound_elsewhere(db, settings.ccl_deployment_id))
+    except (CclError, asyncpg.PostgresError):
+        return Verdict(WARN, "Unknown", "whose database this is cannot be read", "see SchemaCompatible")
+    if not elsewhere:
+        return OK
+    message = "the database belongs to another deployment, so every send is held"
+    action = "keep it so for a copy; after a restore see docs/runbooks/backup.md before mail leaves again"
+    return Verdict(WARN, "OtherDeployment", message, action)
 
 
 class MailDomain:

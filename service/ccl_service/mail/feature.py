@@ -57,7 +57,7 @@ def _client(kind: type[P], settings: Settings, session: aiohttp.ClientSession) -
 async def open_mail(app: web.Application) -> AsyncIterator[Sequence[Worker]]:
     """The start of first contacts, and the loop that sends."""
     settings, policy = app[SETTINGS], policy_of(app[SETTINGS])
-    async with open_session() as session, mail_checks(app[CHECKS], settings):
+    async with open_session() as session, mail_checks(app[CHECKS], settings, app[DB]):
         client, count = _client(Mailgun, settings, session), app[METRICS].count
         provider = WatchedProvider(client, app[DEPENDENCIES].add(MAILGUN)) if client else None
         loop = send_loop(

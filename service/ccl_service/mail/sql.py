@@ -155,6 +155,11 @@ class FirstSend:
     lane: int
 
 
+DEPLOYMENT_OTHER: Final = """
+-- deployment_other: whether the database belongs to another deployment than $1
+SELECT EXISTS (SELECT FROM deployment_identity WHERE id IS DISTINCT FROM $1)"""
+
+
 @dataclass(frozen=True)
 class Plan:
     """A claimed send: which sequence, for whom, asked for when (None: not by the person)."""
@@ -304,3 +309,8 @@ async def suppress(tx: Db, kinds: Sequence[str], hashes: Sequence[bytes], reason
 async def bind_deployment(db: Db, deployment: str) -> None:
     """Bind the database to this deployment, unless it is bound already."""
     await db.execute(DEPLOYMENT_BIND, deployment)
+
+
+async def bound_elsewhere(db: Db, deployment: str | None) -> bool:
+    """Whether the database is bound to another deployment."""
+    return bool(await db.fetchval(DEPLOYMENT_OTHER, deployment))

@@ -7,7 +7,9 @@ import pytest
 
 from ccl_contract.readiness import Check
 from ccl_service.mail.checks import mail_checks
+from ccl_service.mail.sql import bind_deployment
 from ccl_service.platform.config import load_settings
+from ccl_service.platform.db import Db, PoolDb, PoolSize
 from ccl_service.platform.readiness import CheckRegistry
 from hack.fakes.dns import FakeDns, start_dns
 from hack.fakes.mailgun import FakeMailgun, start_mailgun
@@ -36,11 +38,11 @@ async def names() -> AsyncIterator[FakeDns]:
 
 
 @pytest.fixture
-def environ(mailgun: FakeMailgun, names: FakeDns) -> dict[str, str]:
-    """Production; nothing connects to the database."""
+def environ(mailgun: FakeMailgun, names: FakeDns, database_url: str) -> dict[str, str]:
+    """Production."""
     return {
         "CCL_ENV": "production",
-        "DATABASE_URL": "postgresql://db/ccl",
+        "DATABASE_URL": database_url,
         "INTERNAL_API_KEY": "i" * 32,
         "JWT_SECRET": "j" * 32,
         "SESSION_SECRET": "s" * 32,
@@ -59,10 +61,15 @@ def environ(mailgun: FakeMailgun, names: FakeDns) -> dict[str, str]:
 
 async def ask(environ: Mapping[str, str]) -> Mapping[str, Check]:
     """Every check of mail by its id."""
-    registry = CheckRegistry()
-    async with mail_checks(registry, load_settings(environ)):
-        found = await registry.run()
-    await registry.close()
+    settings, registry = load_settings(environ), CheckRegistry()
+    db = PoolDb(settings.database_url.get_secret_value(), PoolSize(connections=1))
+    await db.open()
+    try:
+        async with mail_checks(registry, settings, db):
+            found = await registry.run()
+    finally:
+        await registry.close()
+        await db.close()
     assert KEY not in repr(found)
     assert SIGNING_KEY not in repr(found)
     return {check.id: check for check in found}
@@ -80,6 +87,7 @@ async def test_an_account_and_a_domain_in_order_pass(environ: dict[str, str]) ->
         "MailSender": "pass",
         "PostalAddress": "pass",
         "OutboundAllowlist": "pass",
+        "MailIdentity": "pass",
         "MailgunAccount": "pass",
         "MailgunWebhook": "pass",
         "MailDomain": "pass",
@@ -113,9 +121,25 @@ async def test_one_wrong_setting_breaks_its_check(
     assert await found(environ | changed, check_id) == expected
 
 
+NEEDS_NO_ACCOUNT = {"MailgunKeys", "MailSender", "PostalAddress", "OutboundAllowlist", "MailIdentity"}
+
+
 async def test_without_an_account_nobody_is_asked(environ: dict[str, str]) -> None:
     without = environ | DEVELOPMENT | {"MAILGUN_API_KEY": "", "MAILGUN_DOMAIN": ""}
-    assert set(await ask(without)) == {"MailgunKeys", "MailSender", "PostalAddress", "OutboundAllowlist"}
+    assert set(await ask(without)) == NEEDS_NO_ACCOUNT
+
+
+async def test_a_database_of_another_deployment_is_a_warning(environ: dict[str, str], db: Db) -> None:
+    await bind_deployment(db, "one")
+    assert await found(environ | {"CCL_DEPLOYMENT_ID": "one"}, "MailIdentity") == ("pass", "")
+    assert await found(environ | {"CCL_DEPLOYMENT_ID": "other"}, "MailIdentity") == ("warn", "OtherDeployment")
+    assert await found(environ, "MailIdentity") == ("warn", "OtherDeployment")
+
+
+async def test_a_database_without_our_tables_does_not_say_whose_it_is(
+    environ: dict[str, str], empty_database_url: str
+) -> None:
+    assert await found(environ | {"DATABASE_URL": empty_database_url}, "MailIdentity") == ("warn", "Unknown")
 
 
 @pytest.mark.parametrize(

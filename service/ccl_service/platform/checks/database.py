@@ -35,8 +35,8 @@ SELECT clock_timestamp()"""
 T = TypeVar("T")
 
 
-async def _within(asking: Awaitable[T]) -> T:
-    """The answer. Raises CclError, DatabaseUnavailable also after ``ASK_SECONDS``."""
+async def in_time(asking: Awaitable[T]) -> T:
+    """The answer of a database. Raises CclError, among them DatabaseUnavailable after ``ASK_SECONDS``."""
     try:
         async with asyncio.timeout(ASK_SECONDS):
             return await asking
@@ -47,7 +47,7 @@ async def _within(asking: Awaitable[T]) -> T:
 async def database_reachable(subject: Subject) -> Verdict:
     """One round trip through the pool."""
     try:
-        await _within(subject.db.fetchval("SELECT 1"))
+        await in_time(subject.db.fetchval("SELECT 1"))
     except CclError:
         action = "look at DATABASE_URL, the server and the network"
         return Verdict(FAIL, "NoAnswer", "the database does not answer", action)
@@ -57,7 +57,7 @@ async def database_reachable(subject: Subject) -> Verdict:
 async def database_version(subject: Subject) -> Verdict:
     """A server of a major version that this service is tested with."""
     try:
-        version_num = await _within(subject.db.fetchval(SERVER_VERSION))
+        version_num = await in_time(subject.db.fetchval(SERVER_VERSION))
     except CclError:
         return Verdict(WARN, "Unknown", "the server's version cannot be read", "see DatabaseReachable")
     return version_verdict(version_num)
@@ -77,7 +77,7 @@ def version_verdict(version_num: int) -> Verdict:
 async def schema_compatible(subject: Subject) -> Verdict:
     """min_compatible ≤ own ≤ epoch."""
     try:
-        facts = await _within(read_facts(subject.db))
+        facts = await in_time(read_facts(subject.db))
     except CclError:
         return Verdict(FAIL, "Unknown", "the schema cannot be read", "see DatabaseReachable")
     if facts is None or facts.schema.own > facts.schema.epoch:
@@ -95,7 +95,7 @@ async def clock_skew(subject: Subject) -> Verdict:
     """
     before = subject.clock()
     try:
-        there = await _within(subject.db.fetchval(CLOCK))
+        there = await in_time(subject.db.fetchval(CLOCK))
     except CclError:
         return Verdict(WARN, "Unknown", "the database's clock cannot be read", "see DatabaseReachable")
     half = (subject.clock() - before) / 2
@@ -122,7 +122,7 @@ async def redis(subject: Subject) -> Verdict:
             return Verdict(WARN, "NoAnswer", message, "look at REDIS_URL, the server and the network")
         return OK
     try:
-        live = await _within(live_web(subject.db, subject.settings.ccl_revision))
+        live = await in_time(live_web(subject.db, subject.settings.ccl_revision))
     except (CclError, asyncpg.PostgresError):
         return Verdict(WARN, "Unknown", "the live instances cannot be counted", "see DatabaseReachable")
     if live > 1:
@@ -136,8 +136,8 @@ async def pool_fits(subject: Subject) -> Verdict:
     if settings.database_direct_url not in (None, settings.database_url):
         return Verdict(PASS, "BehindPooler", "a pooler stands before the server; its own limits count")
     try:
-        facts = await _within(read_facts(subject.db))
-        live = max(1, await _within(live_instances(subject.db))) if facts else 1
+        facts = await in_time(read_facts(subject.db))
+        live = max(1, await in_time(live_instances(subject.db))) if facts else 1
     except (CclError, asyncpg.PostgresError):
         facts = None
     if facts is None:

@@ -19,5 +19,5 @@ async def test_the_page_about_readiness_names_every_check_in_the_order_of_the_re
     settings = load_settings(GOOD | {"MAILGUN_WEBHOOK_SIGNING_KEY": "signing-key"})
     registry = CheckRegistry()
     register_all(registry, Subject(settings, NoDb(), None, wall_clock))
-    async with mail_checks(registry, settings), agent_checks(registry, settings):
+    async with mail_checks(registry, settings, NoDb()), agent_checks(registry, settings):
         assert re.findall(r"^\| `(\w+)` \|", PAGE.read_text(), re.M) == list(registry.ids)
