@@ -117,7 +117,7 @@ async def mail_identity(settings: Settings, db: Db) -> Verdict:
     if not elsewhere:
         return OK
     message = "the database belongs to another deployment, so every send is held"
-    action = "keep it so for a copy; after a restore see docs/runbooks/backup.md before mail leaves again"
+    action = "keep it so for a copy; after a restore add the opt-outs since, then empty the table deployment_identity"
     return Verdict(WARN, "OtherDeployment", message, action)
 
 
