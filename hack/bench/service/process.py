@@ -35,8 +35,8 @@ class Serving:
 
 
 @contextlib.asynccontextmanager
-async def serving(database_url: str, **variables: str) -> AsyncIterator[Serving]:
-    """Raises TimeoutError when it does not become ready."""
+async def serving(database_url: str, *options: str, **variables: str) -> AsyncIterator[Serving]:
+    """``options`` of ``serve``. Raises TimeoutError when it does not become ready."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -53,10 +53,10 @@ async def serving(database_url: str, **variables: str) -> AsyncIterator[Serving]
         **variables,
     }
     began = time.perf_counter()
-    handle = await asyncio.create_subprocess_exec(sys.executable, "-m", "ccl_service", "serve", env=environ)
+    handle = await asyncio.create_subprocess_exec(sys.executable, "-m", "ccl_service", "serve", *options, env=environ)
     try:
         async with asyncio.timeout(READY_WITHIN):
-            while not await _ready(port):
+            while not await _ready(port):  # noqa: ASYNC110 - another process cannot set an event
                 await asyncio.sleep(0.005)
         yield Serving(handle, port, time.perf_counter() - began)
     finally:
