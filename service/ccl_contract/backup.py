@@ -41,7 +41,10 @@ class Table(Part):
 
 
 class Manifest(Document):
-    """``manifest.json``: sizes in bytes, ``lsn`` of the snapshot, sha256 as lower-case hex of the stored object."""
+    """``manifest.json``: sizes in bytes, ``lsn`` of the snapshot, sha256 as lower-case hex of the stored object.
+
+    ``audit_head`` is where the audit chain ended in the snapshot (``ccl_contract.audit``); None without one.
+    """
 
     id: BackupId
     started_at: AwareDatetime
@@ -53,6 +56,7 @@ class Manifest(Document):
     sha256: str
     size_bytes: int
     encryption: None = None
+    audit_head: str | None = None
 
 
 class BackupStage(StrEnum):

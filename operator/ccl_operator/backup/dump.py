@@ -102,7 +102,7 @@ async def _fill(backup: Backup, tool: ProgramVersion) -> Manifest:
     try:
         with during(BackupStage.SNAPSHOT):
             _refuse_older_tool(tool, session.server_version_num)
-            tables = await session.count_tables()
+            tables, audit_head = await session.count_tables(), await session.audit_head()
             backup.say(f"snapshot: {len(tables)} tables, {_rows(tables)} rows at {session.lsn}")
         with during(BackupStage.DUMP):
             stored = await _store(backup, session.name)
@@ -123,6 +123,7 @@ async def _fill(backup: Backup, tool: ProgramVersion) -> Manifest:
             tables=tables,
             sha256=stored.sha256,
             size_bytes=stored.size_bytes,
+            audit_head=audit_head,
         )
         await backup.destination.publish(manifest)
         backup.say(f"publish: {backup.id} is a backup now")

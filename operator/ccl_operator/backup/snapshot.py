@@ -5,6 +5,7 @@ from typing import Final, Self
 
 import asyncpg
 
+from ccl_contract.audit import head_text
 from ccl_contract.backup import Table
 from ccl_operator.backup.failure import StepFailed, first_line
 from ccl_operator.backup.server import Server
@@ -36,6 +37,10 @@ SELECT n.nspname || '.' || c.relname AS name, format('%I.%I', n.nspname, c.relna
    AND NOT EXISTS (SELECT FROM pg_depend d
                     WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
  ORDER BY (n.nspname || '.' || c.relname) COLLATE pg_catalog."C" """
+
+AUDIT_STATE: Final = """
+-- audit_state: where the audit chain ends
+SELECT last_seq, head FROM audit_state"""
 
 _ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
@@ -82,6 +87,16 @@ class SnapshotSession:
             return await table_counts(self._connection)
         except _ERRORS as exc:
             raise StepFailed(f"cannot count the rows: {first_line(exc)}") from exc
+
+    async def audit_head(self) -> str | None:
+        """Where the service's audit chain ends in the snapshot; None in a database without one. Raises StepFailed."""
+        try:
+            if await self._connection.fetchval("SELECT to_regclass('audit_state')") is None:
+                return None
+            row = await self._connection.fetchrow(AUDIT_STATE)
+        except _ERRORS as exc:
+            raise StepFailed(f"cannot read the end of the audit chain: {first_line(exc)}") from exc
+        return head_text(row["last_seq"], row["head"]) if row else None
 
     async def close(self) -> None:
         """End the session; never raises for a connection that is already gone."""

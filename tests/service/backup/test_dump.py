@@ -2,6 +2,7 @@ import hashlib
 import subprocess
 from pathlib import Path
 
+from ccl_contract.audit import head_text
 from ccl_contract.backup import Manifest
 from ccl_operator.backup.snapshot import table_counts
 from tests.service.backup.conftest import BINARIES, QUOTED, ROWS, PostgresProcess, Runner
@@ -41,6 +42,21 @@ def test_manifest_and_report_describe_the_stored_object(runner: Runner) -> None:
     expected = {"ok": True, "stage": "prune", "id": identifier, "tables": 4, "rows": 517, "kept": 1, "pruned": 0}
     assert {name: report[name] for name in expected} == expected
     assert (report["sha256"], report["size_bytes"], report["message"]) == (manifest["sha256"], len(body), "")
+
+
+def test_the_manifest_keeps_where_the_audit_chain_ended(
+    runner: Runner, postgres: PostgresProcess, database: str
+) -> None:
+    runner.run("dump")
+    (identifier,) = runner.sets()
+    assert runner.manifest(identifier)["audit_head"] is None
+    postgres.execute(
+        "CREATE TABLE audit_state (last_seq bigint, head bytea); INSERT INTO audit_state VALUES (42, sha256('x'))",
+        database,
+    )
+    runner.run("dump")
+    (newest,) = set(runner.sets()) - {identifier}
+    assert runner.manifest(newest)["audit_head"] == head_text(42, hashlib.sha256(b"x").digest())
 
 
 def test_an_empty_database_is_a_backup_too(runner: Runner, postgres: PostgresProcess, database: str) -> None:

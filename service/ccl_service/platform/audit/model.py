@@ -16,14 +16,14 @@ from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
+from ccl_contract.audit import head_text
+
 #: What the first row is chained to; migration 0005 writes the same.
 GENESIS: Final = hashlib.sha256(b"ccl/audit/v1").digest()
 #: Under which name the audit keys are derived from the JWT key.
 PURPOSE: Final = "audit"
 #: Bytes of a digest that stands for a value.
 DIGEST_BYTES: Final = 16
-#: Bytes of a hash that a head's text shows.
-SHOWN_BYTES: Final = 16
 
 
 class Kind(StrEnum):
@@ -91,15 +91,14 @@ class Row:
 class Head:
     """The chain's end. Its text ``<seq>:<hash>`` is what logs show and ``--expect-head`` takes.
 
-    The text has the first ``SHOWN_BYTES`` of the hash: enough that nobody finds another chain with the same, and
-    short enough not to be taken for a secret by whatever masks logs.
+    The text has the first half of the hash only.
     """
 
     seq: int
     hash: bytes
 
     def __str__(self) -> str:
-        return f"{self.seq}:{self.hash[:SHOWN_BYTES].hex()}"
+        return head_text(self.seq, self.hash)
 
     @classmethod
     def parse(cls, text: str) -> "Head":
