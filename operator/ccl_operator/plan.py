@@ -175,7 +175,13 @@ def _told(this: _Pass, wanted: Wanted, moved: _Moved) -> Plan:
     )
     backup = health.status if wanted.spec.backup is not None or this.known.backup is not None else None
     status = _status(this, findings, images=wanted.images, backup=backup, facts_=moved.facts, answers=answers)
-    waits = [moved.wake_at, health.wake_at, this.now + LOOK_AGAIN if findings.busy else None]
+    # A rotation that was not written has not happened.
+    status = (
+        status
+        if wanted.spec.paused or not moved.applies
+        else status.model_copy(update={"secrets": wanted.rotation.status})
+    )
+    waits = [wanted.rotation.wake_at, moved.wake_at, health.wake_at, this.now + LOOK_AGAIN if findings.busy else None]
     return Plan(
         applies=moved.applies,
         deletes=moved.deletes,
@@ -210,6 +216,7 @@ def _status(
         rollout=findings.state.rollout,
         schema=_schema(facts_, answers) or this.known.schema_,
         database=_database(facts_, answers) or this.known.database,
+        secrets=this.known.secrets,
         backup=backup,
         images=images,
     )

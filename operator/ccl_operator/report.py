@@ -216,6 +216,9 @@ def _events(before: Status, after: Status) -> Iterator[Event]:
             continue  # not ready yet is no news, no longer ready is
         reason = "RolloutStarted" if kind == "Progressing" else now_told.reason
         yield Event(type_, reason, now_told.message)
+    rotated = [each.secrets.rotated_at if each.secrets else None for each in (before, after)]
+    if None not in rotated and rotated[0] != rotated[1]:
+        yield Event("Normal", "KeysRotated", "every pod holds the new keys, and they sign from now on")
 
 
 def _changed(kind: str, old: Condition | None, new: Condition) -> bool:

@@ -61,7 +61,8 @@ def keys_data(present: Mapping[str, str], spec: Spec, *, entropy: bytes, now: da
     for position, variable in enumerate(KEY_FILES):
         if variable in generated_keys(spec):
             start = 48 + position * 36
-            made[KEY_FILES[variable]] = _key_file(entropy[start : start + 36], now)
+            first = new_key(entropy[start : start + 36], KeyState.CURRENT, now)
+            made[KEY_FILES[variable]] = KeyFile(keys=(first,)).model_dump_json()
     return {**made, **present}
 
 
@@ -161,11 +162,11 @@ def _absence(source: _Source, secret: Manifest | None) -> str:
     return f"Secret {source.name} has no text in key {source.key}"
 
 
-def _key_file(entropy: bytes, now: datetime) -> str:
-    key = Key.model_validate(
-        {"id": entropy[32:36].hex(), "state": KeyState.CURRENT, "secret": _base64url(entropy[:32]), "since": now}
+def new_key(entropy: bytes, state: KeyState, now: datetime) -> Key:
+    """A key of 32 bytes with an id of 4, from 36 bytes of ``entropy``."""
+    return Key.model_validate(
+        {"id": entropy[32:36].hex(), "state": state, "secret": _base64url(entropy[:32]), "since": now}
     )
-    return KeyFile(keys=(key,)).model_dump_json()
 
 
 def _base64url(raw: bytes) -> str:

@@ -7,7 +7,8 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from ccl_contract.keys import DEPLOYMENT_ID
-from ccl_operator import inventory, names, pooling, secrets
+from ccl_contract.readiness import KeyIds
+from ccl_operator import facts, inventory, names, pooling, secrets
 from ccl_operator.actions import Manifest
 from ccl_operator.api.rules import violations
 from ccl_operator.api.status import Images, Status
@@ -18,6 +19,7 @@ from ccl_operator.manifests import embedded, pooler
 from ccl_operator.manifests.meta import Target
 from ccl_operator.observe import Observed
 from ccl_operator.revision import Revision, render, revision_name, stored
+from ccl_operator.rotation import Rotation, rotate
 
 RefusalReason = Literal["InvalidSpec", "SecretsInvalid"]
 
@@ -61,6 +63,7 @@ class Wanted:
     images: Images
     goal: Revision | None
     revisions: Mapping[str, Revision]
+    rotation: Rotation
     refusal: Refusal | None = None
     unread: tuple[str, ...] = ()
     drawn: tuple[str, ...] = ()
@@ -90,7 +93,15 @@ def _settled(
 ) -> Wanted:
     target = Target.of(observed.owner)
     present = secrets.decoded(found.get(names.SECRET, names.keys(target.instance)))
-    keys = secrets.keys_data(present, spec, entropy=entropy, now=now)
+    rotation = rotate(
+        secrets.keys_data(present, spec, entropy=entropy, now=now),
+        spec,
+        known=status.secrets,
+        held=_held(observed, found, status, now),
+        entropy=entropy,
+        now=now,
+    )
+    keys = rotation.keys
     kept = _kept_account(found, target, status)
     database = _database(kept, spec, target, entropy)
     drawn = [] if {secrets.HASH_KEY, DEPLOYMENT_ID} <= present.keys() else [names.keys(target.instance)]
@@ -118,10 +129,22 @@ def _settled(
         images=images,
         goal=goal,
         revisions=revisions,
+        rotation=rotation,
         refusal=Refusal("SecretsInvalid", "; ".join(problems)) if problems else None,
         unread=external.unread,
         drawn=tuple(drawn),
     )
+
+
+def _held(observed: Observed, found: Inventory, status: Status, now: datetime) -> tuple[KeyIds | None, ...]:
+    """The key ids that each living web pod reports, None for one that has not answered lately."""
+    revisions = dict.fromkeys(each.revision for each in (status.stable, status.candidate) if each is not None)
+    answers = [
+        facts.fresh_answer(observed.probes.get(pod["metadata"]["uid"]), revision, now)
+        for revision in revisions
+        for pod in facts.living_web_pods(found, revision)
+    ]
+    return tuple(answer.keys if answer is not None else None for answer in answers)
 
 
 def _kept_account(found: Inventory, target: Target, status: Status) -> dict[str, str]:

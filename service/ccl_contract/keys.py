@@ -42,7 +42,7 @@ class Key(Part):
 class KeyFile(Document):
     """A key file. Exactly one key is current and ids are unique."""
 
-    keys: tuple[Key, ...] = Field(min_length=1, max_length=8)
+    keys: tuple[Key, ...] = Field(min_length=1, max_length=64)
 
     @model_validator(mode="after")
     def _one_current(self) -> Self:

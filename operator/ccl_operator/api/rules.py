@@ -6,10 +6,12 @@ A transition rule compares with the object before the change; only the API serve
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from ccl_operator import names
 from ccl_operator.api.v1alpha1 import KeySource, Spec
+from ccl_operator.api.values import duration
 from ccl_operator.environment import RENDERED
 
 Path = tuple[str, ...]
@@ -82,6 +84,14 @@ RULES: Final[tuple[Rule, ...]] = (
     _key_rule("internalApiKey", lambda spec: spec.secrets.internal_api_key),
     _key_rule("jwt", lambda spec: spec.secrets.jwt),
     _key_rule("session", lambda spec: spec.secrets.session),
+    Rule(
+        path=("spec", "secrets"),
+        cel="!has(self.rotateAfter) || self.rotateAfter >= duration('24h')",
+        message="secrets.rotateAfter must be at least 24h",
+        holds=lambda _, spec: (
+            spec.secrets.rotate_after is None or duration(spec.secrets.rotate_after) >= timedelta(hours=24)
+        ),
+    ),
     Rule(
         path=("spec", "database"),
         cel="has(self.urlFrom) != has(self.embedded)",

@@ -96,6 +96,16 @@ class BackupStatus(Shape):
     last_finished: AwareDatetime | None = Field(default=None, description="When that Job ended.")
 
 
+class SecretsStatus(Shape):
+    """The generated keys."""
+
+    rotated_at: AwareDatetime | None = Field(default=None, description="When the newest key began to sign.")
+    next_rotation: AwareDatetime | None = Field(default=None, description="When the next rotation begins by itself.")
+    rotate: Annotated[str, Field(max_length=64)] = Field(
+        default="", description="The value of spec.secrets.rotate that was last acted upon."
+    )
+
+
 class Images(Shape):
     """Images in use beside the service's; kept over upgrades of the operator."""
 
@@ -120,6 +130,7 @@ class Status(Shape):
     rollout: Rollout = Rollout()
     schema_: SchemaEpochs | None = Field(default=None, alias="schema")
     database: DatabaseServer | None = None
+    secrets: SecretsStatus | None = None
     backup: BackupStatus | None = None
     images: Images = Images()
 

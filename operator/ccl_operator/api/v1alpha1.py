@@ -79,6 +79,12 @@ class Secrets(Shape):
     session: KeySource = Field(default=GENERATED, description="Key that signs sessions.")
     mailgun: Mailgun | None = Field(default=None, description="Mailgun account; required in production.")
     openai: OpenAi | None = Field(default=None, description="OpenAI account; required in production.")
+    rotate_after: Duration | None = Field(
+        default=None, description="Rotate generated keys at this age, at least 24h; absent: only when asked."
+    )
+    rotate: Annotated[str, Field(max_length=64)] = Field(
+        default="", description="Change it to any other text to rotate the generated keys now."
+    )
 
 
 class TrustProxy(Shape):

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from ccl_contract.readiness import Check, CheckStatus, ReadinessReport
+from ccl_contract.keys import INTERNAL_API, JWT, SESSION, parse_key_file
+from ccl_contract.readiness import Check, CheckStatus, KeyIds, ReadinessReport
 from ccl_contract.schema import Database, SchemaState
 from ccl_operator import names
 from ccl_operator.actions import Delete, Event, Plan, Resource
@@ -304,8 +305,16 @@ class SimulatedCluster:
             if resource == names.POD and labels.get(names.COMPONENT_LABEL) == names.WEB:
                 revision = labels[names.REVISION_LABEL]
                 answer = self.answers.get(pod["spec"]["containers"][0]["image"], passing)(revision)
+                answer = answer and answer.model_copy(update={"keys": self._held()})
                 found[pod["metadata"]["uid"]] = Probe(self.now, answer, "" if answer else "timeout")
         return found
+
+    def _held(self) -> KeyIds:
+        """What a pod that mounts the keys reports."""
+        data = self.objects.get((names.SECRET, names.keys("ccl")), {}).get("data", {})
+        files = {"internal_api": INTERNAL_API, "jwt": JWT, "session": SESSION}
+        held = {field: base64.b64decode(data[name]).decode() for field, name in files.items() if name in data}
+        return KeyIds(**{field: parse_key_file(text).ids for field, text in held.items()})
 
     # -- what tests look at
 

@@ -72,6 +72,7 @@ CASES: Final = (
         {"environment": "staging", "secrets.openai": REMOVED},
         {"secrets.openai": REMOVED},
     ),
+    Case("secrets.rotateAfter", {"secrets.rotateAfter": "24h"}, {"secrets.rotateAfter": "23h59m"}),
     Case(
         "secrets.internalApiKey needs exactly one",
         {"secrets.internalApiKey": {"secretKeyRef": SELECTOR}},
