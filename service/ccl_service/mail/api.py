@@ -27,6 +27,9 @@ from ccl_service.platform.http import (
 )
 from ccl_service.platform.problems import NotAcceptable, NotFound, TryLater
 
+#: An event is a few kilobytes; nobody has shown who they are before it is read.
+MOST_BYTES: Final = 262_144
+
 
 class WebhookKeyMissing(
     TryLater,
@@ -99,6 +102,7 @@ ROUTES: Final = (
         LimitClass.FAILURES,
         priority=Priority.WEBHOOK,
         body=WebhookBody,
+        body_limit=MOST_BYTES,
         errors=(NotAcceptable, WebhookKeyMissing),
         summary="Delivery events of Mailgun",
     ),

@@ -16,7 +16,7 @@ from ccl_service.platform.api_keys.model import Grant, prefix_of
 from ccl_service.platform.auth import PRINCIPAL, Principal, permit, presented_key, recognise, verify_visitor
 from ccl_service.platform.keys import KeyRing
 from ccl_service.platform.limits import Limit, LimitClass, Limiter, Standing
-from ccl_service.platform.problems import CclError, TryLater, Unauthenticated
+from ccl_service.platform.problems import CclError, Refused, TryLater, Unauthenticated
 from ccl_service.platform.route import Auth, Route
 
 #: The caller's address as it counts for limits.
@@ -64,8 +64,8 @@ class Admission:
             self._tell(self.limiter.check(limit_class, request[CLIENT]), told)
 
     def failed(self, request: web.Request, route: Route, error: CclError) -> None:
-        """Count a refusal of the handler's where only those count."""
-        if route.limit is LimitClass.FAILURES and error.status in {401, 404}:
+        """Count a refusal where only those count: a bad signature or token, or what is none at all."""
+        if route.limit is LimitClass.FAILURES and isinstance(error, Refused):
             self.limiter.count_failure(request[CLIENT])
 
     def _visitor(self, request: web.Request, route: Route, key: str | None, told: Told) -> Principal:

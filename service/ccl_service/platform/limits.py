@@ -30,7 +30,7 @@ class LimitClass(StrEnum):
     CHAT = "chat"
     #: A scoped key's own limit; no route names it, the key brings it along.
     KEY = "key"
-    #: Only refused signatures and tokens count: the handler raises Unauthenticated or NotFound.
+    #: Only refusals count: bad signatures, bad tokens, what is neither.
     FAILURES = "failures"
 
 
@@ -122,9 +122,14 @@ class Limiter:
         counter = self._counter(self._key(limit_class, subject, limit), limit)
         used = counter.shared + counter.unsent
         rest = max(0.0, counter.ends - self._clock())
-        if used >= limit.most:
-            raise RateLimited(f"{limit.most} in {int(limit.window.total_seconds())} s", delay=timedelta(seconds=rest))
-        return Standing(limit_class, limit, limit.most - used - 1, rest)
+        if used < limit.most:
+            return Standing(limit_class, limit, limit.most - used - 1, rest)
+        raise RateLimited(
+            f"{limit.most} in {int(limit.window.total_seconds())} s",
+            delay=timedelta(seconds=rest),
+            limit=limit_class,
+            standing=Standing(limit_class, limit, 0, rest).headers(),
+        )
 
     def _count(self, limit_class: LimitClass, subject: str, limit: Limit) -> None:
         key = self._key(limit_class, subject, limit)

@@ -48,7 +48,8 @@ DESCRIPTION: Final = """\
 Errors are problem documents (RFC 9457): `code` is stable, `type` leads to its page, `retryable` says whether the same
 request may work later. Times are ISO 8601 with a time zone. Lists are paged by `after`: give it the `next` of the page
 before, until that is null. Every answer carries `X-Request-ID`; where a limit applies, `RateLimit` says what is left
-and `RateLimit-Policy` what it is. A path that is not here answers 404, another method 405 with `Allow`, a head that is too large 431.
+and `RateLimit-Policy` what it is. A path that is not here answers 404, another method 405 with `Allow`, a head that is
+too large 431.
 """
 _TEXT: Final = {"type": "string"}
 #: RFC 9457 with our extension members; ``platform.problems.as_document`` writes it.

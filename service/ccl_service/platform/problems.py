@@ -253,6 +253,23 @@ class RateLimited(
 ):
     """The caller has used up what its address, key or conversation may send in this window."""
 
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        delay: timedelta = timedelta(seconds=1),
+        limit: str = "",
+        standing: Mapping[str, str] | None = None,
+    ) -> None:
+        """``limit`` names the limit for metrics; ``standing``: the headers that tell the caller where it stands."""
+        super().__init__(detail, delay=delay)
+        self.limit = limit
+        self._standing = dict(standing or {})
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return {**super().headers, **self._standing}
+
 
 class TooManyConnections(
     RateLimited,

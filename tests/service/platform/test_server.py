@@ -132,7 +132,7 @@ async def test_one_connection_too_many_of_an_address_is_refused_until_another_en
             assert refused.startswith(b"HTTP/1.1 429 ")
             assert b"RATE_LIMIT_002" in refused
             assert b"Retry-After: 1\r\n" in refused
-        limited = service.metrics.registry.get_sample_value("ccl_http_limited_total", {"limit": "RATE_LIMIT_002"})
+        limited = service.metrics.registry.get_sample_value("ccl_http_limited_total", {"limit": "connections"})
         assert limited == 1
         await held.aclose()
         async with asyncio.timeout(30):

@@ -22,7 +22,8 @@ LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _COUNTERS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "ccl_http_requests": ("Requests by route template and status", ("method", "route", "status")),
     "ccl_http_shed": ("Requests turned away because there was more work than time", ("priority",)),
-    "ccl_http_limited": ("Requests refused by a limit", ("limit",)),
+    "ccl_http_limited": ("Requests and connections refused by a limit, by its class", ("limit",)),
+    "ccl_http_refused": ("Requests refused for their credentials, by problem code", ("code",)),
     "ccl_limit_sync_failures": ("Reconciliations with Redis that failed; counting went on locally", ()),
     "ccl_key_read_failures": ("Key files that could not be used; the last good set stayed", ("key",)),
     "ccl_db_reads": ("Statements that a replica may answer, by who did", ("target",)),
