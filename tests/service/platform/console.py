@@ -17,9 +17,9 @@ class Done:
     err: str
 
 
-async def ccl_service(*arguments: str, environ: Mapping[str, str]) -> Done:
-    """``ccl-service ARGUMENTS`` to its end."""
-    process = await asyncio.create_subprocess_exec(
+async def start(*arguments: str, environ: Mapping[str, str]) -> asyncio.subprocess.Process:
+    """``ccl-service ARGUMENTS``, running; its end is the caller's business."""
+    return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "ccl_service",
@@ -28,6 +28,11 @@ async def ccl_service(*arguments: str, environ: Mapping[str, str]) -> Done:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
+
+
+async def ccl_service(*arguments: str, environ: Mapping[str, str]) -> Done:
+    """``ccl-service ARGUMENTS`` to its end."""
+    process = await start(*arguments, environ=environ)
     out, err = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode is not None
     return Done(process.returncode, out.decode(), err.decode())

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
+import structlog
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -31,11 +32,13 @@ from ccl_service.platform.http import (
     json_reply,
     parse_query,
 )
-from ccl_service.platform.problems import Conflict
+from ccl_service.platform.problems import CclError, Conflict
 
 AUDIT: Final = web.AppKey("audit", Audit)
 MOST_PER_PAGE: Final = 200
 NDJSON: Final = "application/x-ndjson"
+
+log = structlog.get_logger("ccl.audit")
 
 _Text = Annotated[CleanText, Field(min_length=1, max_length=200)]
 
@@ -196,8 +199,15 @@ async def get_export(request: web.Request) -> web.StreamResponse:
     stream = web.StreamResponse(headers={"Content-Type": NDJSON, "Cache-Control": "no-store"})
     await stream.prepare(request)
     await stream.write(as_lines(first or ()).encode())
-    async for rows in pages:
-        await stream.write(as_lines(rows).encode())
+    try:
+        async for rows in pages:
+            await stream.write(as_lines(rows).encode())
+    except CclError as exc:
+        # the answer has begun: only a connection that breaks off tells the reader that this is not all
+        log.warning("export cut off", action="audit:export:cut_off", code=exc.code)
+        if request.transport is not None:
+            request.transport.abort()
+        return stream
     await stream.write_eof()
     return stream
 

@@ -4,13 +4,18 @@ import json
 from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientPayloadError, web
 from aiohttp.test_utils import TestClient
 
+from ccl_service.main import Service
+from ccl_service.platform.audit import sql
 from ccl_service.platform.audit.api import AUDIT
 from ccl_service.platform.audit.model import Caller
-from ccl_service.platform.db import PoolDb
+from ccl_service.platform.db import Db, PoolDb
+from ccl_service.platform.lifecycle import working
+from ccl_service.platform.problems import DatabaseUnavailable
 from tests.service.platform.audit.conftest import ADMIN, Seal
+from tests.service.polling import eventually
 
 Client = TestClient[web.Request, web.Application]
 
@@ -89,3 +94,35 @@ async def test_the_export_streams_sealed_rows_as_lines(client: Client, root: dic
 @pytest.mark.parametrize("path", ["", "/head", "/export"])
 async def test_strangers_are_refused(client: Client, path: str) -> None:
     assert (await client.get(f"/api/audit{path}")).status == 401
+
+
+async def test_an_export_that_cannot_go_on_breaks_off_instead_of_looking_whole(
+    client: Client, root: dict[str, str], seal_all: Seal, db: PoolDb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await client.app[AUDIT].record(db, ADMIN, "keys:create", "api_key", "k1")
+    await seal_all()
+    whole = sql.export_page
+
+    async def once(db: Db, *, after: int, **more: Any) -> Any:
+        if after:
+            raise DatabaseUnavailable
+        return await whole(db, after=after, **more)
+
+    monkeypatch.setattr(sql, "export_page", once)
+    answer = await client.get("/api/audit/export", headers=root)
+    with pytest.raises(ClientPayloadError):
+        await answer.read()
+
+
+async def test_what_a_call_records_is_sealed_by_the_running_service(
+    client: Client, root: dict[str, str], service: Service
+) -> None:
+    async def sealed() -> bool:
+        return service.metrics.value("ccl_audit_sealed_total") == 1
+
+    async with working(service.workers, service.phase.stop, service.metrics):
+        made = await client.post("/api/keys", json={"name": "a key", "scopes": ["leads:read"]}, headers=root)
+        assert made.status == 201
+        await eventually(sealed, within=30)
+    assert (await ask(client, root, "/head"))["unsealed"] == 0
+    assert service.metrics.value("ccl_audit_faults_total", kind="forged") == 0

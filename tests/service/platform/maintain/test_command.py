@@ -1,5 +1,6 @@
 """``ccl-service maintain`` as a CronJob runs it: the database variables, the keys, and nothing else."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from ccl_contract.maintenance import REPORT_MAX_BYTES, MaintenanceReport, Task, 
 from ccl_service.platform.db import PoolDb
 from ccl_service.platform.maintain.run import LOCK_ID, Outcome, Upkeep, maintain, tasks
 from ccl_service.platform.maintain.statistics import analyze_due
-from tests.service.platform.console import JWT, ccl_service
+from tests.service.platform.console import JWT, ccl_service, start
 from tests.service.platform.maintain import rows
 from tests.service.platform.maintain.conftest import Open
 from tests.service.platform.maintain.rows import put
@@ -63,6 +64,45 @@ async def test_a_second_run_at_the_same_time_says_so_and_does_nothing(
     assert (done.code, done.out) == (0, "another run is at work; nothing done\n")
     assert (told.busy, told.tasks) == (True, ())
     assert await db.fetchval("SELECT count(*) FROM conversations") == 1
+
+
+OLD = (
+    "INSERT INTO conversations (id, created_at, last_at) SELECT gen_random_uuid(), now() - interval '40 days',"
+    " now() - interval '40 days' FROM generate_series(1, {count})"
+)
+
+
+async def purged(db: PoolDb) -> int:
+    found: int = await db.fetchval("SELECT COALESCE(sum(objects), 0) FROM audit_log WHERE action = 'retention:purged'")
+    return found
+
+
+async def test_two_runs_at_once_do_each_thing_once(few: dict[str, str], db: PoolDb) -> None:
+    await db.execute(OLD.format(count=1000))
+    both = await asyncio.gather(*(ccl_service("maintain", "--json", environ=few) for _ in range(2)))
+    reports = [MaintenanceReport.model_validate_json(done.out) for done in both]
+    assert [done.code for done in both] == [0, 0]
+    changed = [task.changed for report in reports for task in report.tasks if task.name == "retention:chat"]
+    assert (sum(changed), await purged(db)) == (1000, 1000)
+
+
+async def test_a_run_that_is_killed_leaves_nothing_half_done_and_the_next_goes_on(
+    few: dict[str, str], db: PoolDb
+) -> None:
+    await db.execute(OLD.format(count=20_000))
+    process = await start("maintain", environ=few)
+
+    async def begun() -> bool:
+        return await purged(db) > 0
+
+    await eventually(begun, within=30)
+    process.kill()
+    await process.communicate()
+    gone = 20_000 - await db.fetchval("SELECT count(*) FROM conversations")
+    assert await purged(db) == gone
+    done = await ccl_service("maintain", environ=few)
+    assert done.code == 0
+    assert (await db.fetchval("SELECT count(*) FROM conversations"), await purged(db)) == (0, 20_000)
 
 
 async def test_findings_do_not_fail_the_run(few: dict[str, str], db: PoolDb) -> None:
