@@ -12,11 +12,13 @@ import itertools
 import statistics
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from hack.bench.service.ground import Figure, migrated, report, server
-from hack.bench.service.process import ROOT_KEY, Serving, serving
+import asyncpg
+
+from hack.bench.service.ground import Figure, migrated, report, server, statement
+from hack.bench.service.process import ROOT_KEY, serving
 
 IN_TIME = 1.0
 CALLERS = 32
@@ -48,7 +50,7 @@ class Client(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         """Called by the loop."""
         self._transport = None
         self._tell(0)
@@ -84,8 +86,9 @@ class Client(asyncio.Protocol):
 class Load:
     """Requests of the mix towards one process, and what became of them."""
 
-    def __init__(self, port: int, run: str) -> None:
-        self._port, self._run = port, run
+    def __init__(self, port: int, run: str, lead: str) -> None:
+        """``run`` makes addresses that no other run has; ``lead`` is the id that is read."""
+        self._port, self._run, self._lead = port, run, lead
         self._numbers = itertools.count()
         self._free: list[Client] = []
         self._open = 0
@@ -162,7 +165,7 @@ class Load:
     def _request(self, kind: str, number: int) -> bytes:
         key = f"Host: x\r\nX-API-Key: {ROOT_KEY}\r\n"
         if kind == "read":
-            return f"GET /api/leads/00000000-0000-0000-0000-000000000000/timeline HTTP/1.1\r\n{key}\r\n".encode()
+            return f"GET /api/leads/{self._lead}/timeline HTTP/1.1\r\n{key}\r\n".encode()
         if kind == "export":
             return f"GET /api/leads?limit=50 HTTP/1.1\r\n{key}\r\n".encode()
         body = f'{{"first_name":"Ana","email":"{self._run}{number}@example.org"}}'
@@ -183,3 +186,86 @@ async def probe(port: int, stop: asyncio.Event) -> list[tuple[int, float]]:
         await asyncio.sleep(0.1)
     client.close()
     return found
+
+
+async def some_lead(url: str) -> str:
+    """The id of one of 1,000 leads."""
+    await statement(
+        url,
+        "INSERT INTO leads (id, source, first_name, email, requested_at)"
+        " SELECT gen_random_uuid(), 'api', 'Ann', n || '@example.com', now() FROM generate_series(1, 1000) AS n",
+        "INSERT INTO lead_events (lead_id, kind, actor) SELECT id, 'created', 'bench' FROM leads",
+    )
+    con = await asyncpg.connect(url)
+    try:
+        return str(await con.fetchval("SELECT id FROM leads LIMIT 1"))
+    finally:
+        await con.close()
+
+
+async def measure(seconds: float, factor: float) -> list[Figure]:
+    """All figures."""
+    with server() as url:
+        async with migrated(url), serving(url) as found:
+            lead = await some_lead(url)
+            await _closed(found.port, "w", lead, 2.0)  # what is slow only once is over
+            before = found.cpu_seconds()
+            peak = await _closed(found.port, "p", lead, seconds)
+            cpu = (found.cpu_seconds() - before) / (peak * seconds)
+            load = Load(found.port, "o", lead)
+            await load.connect(MOST_CONNECTIONS)
+            stop = asyncio.Event()
+            probing = asyncio.create_task(probe(found.port, stop))
+            goodput = await load.open_loop(factor * peak, seconds)
+            stop.set()
+            alive = await probing
+            load.close()
+    return figures(load.outcomes, alive, peak=peak, goodput=goodput, cpu=cpu)
+
+
+async def _closed(port: int, run: str, lead: str, seconds: float) -> float:
+    load = Load(port, run, lead)
+    await load.connect(CALLERS)
+    try:
+        return await load.closed_loop(seconds)
+    finally:
+        load.close()
+
+
+def figures(
+    outcomes: Mapping[str, Outcome], alive: Sequence[tuple[int, float]], *, peak: float, goodput: float, cpu: float
+) -> list[Figure]:
+    """What the report shows."""
+    lines = [Figure("served in time, target 0.9", f"{goodput:.0f}/s", f"{peak:.0f}/s", goodput / peak, "of the peak")]
+    lines.append(Figure("CPU of the service for a request at the peak", f"{cpu * 1e6:.0f} µs", "", 0, ""))
+    for kind in ("intake", "read", "export"):
+        one = outcomes[kind]
+        asked = len(one.served) + len(one.refused) + one.late + one.failed.total()
+        told = f"503 within {_p99(one.refused)}" if one.refused else "none refused"
+        rest = "".join(f", {count} {what}" for what, count in one.failed.items())
+        text = f"{len(one.served)} of {asked} in time, p99 {_p99(one.served)}; {told}; {one.late} late{rest}"
+        lines.append(Figure(kind, text, "", len(one.served) / max(1, asked), "served"))
+    well = sum(status == 200 for status, _ in alive)
+    lines.append(
+        Figure("/live", f"{well} of {len(alive)}, p99 {_p99([s for _, s in alive])}", "", well / len(alive), "answered")
+    )
+    return lines
+
+
+def _p99(seconds: Sequence[float]) -> str:
+    if len(seconds) < 2:
+        return "-"
+    return f"{statistics.quantiles(seconds, n=100)[98] * 1000:.0f} ms"
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m hack.bench.service.overload")
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--factor", type=float, default=4.0)
+    args = parser.parse_args()
+    report(f"Overload, {args.factor:g} times the peak", asyncio.run(measure(args.seconds, args.factor)))
+
+
+if __name__ == "__main__":
+    main()

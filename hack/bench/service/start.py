@@ -25,9 +25,7 @@ BARE_MEMORY = BARE + "print(r.getrusage(r.RUSAGE_SELF).ru_maxrss / 1e3)"
 async def bare() -> tuple[float, float]:
     """Seconds and MB."""
     began = time.perf_counter()
-    made = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", BARE_MEMORY, stdout=asyncio.subprocess.PIPE
-    )
+    made = await asyncio.create_subprocess_exec(sys.executable, "-c", BARE_MEMORY, stdout=asyncio.subprocess.PIPE)
     out, _ = await made.communicate()
     return time.perf_counter() - began, float(out)
 
@@ -38,8 +36,7 @@ async def stuck_stop(found: Serving) -> float:
     head = f"POST /api/leads HTTP/1.1\r\nHost: x\r\nX-API-Key: {ROOT_KEY}\r\nContent-Type: application/json\r\n"
     writer.write(f"{head}Content-Length: 9\r\n\r\n{{".encode())
     await writer.drain()
-    # the process has surely read it when it has answered somebody who came later
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(0.5)  # time enough to begin with it
     began = time.perf_counter()
     found.handle.send_signal(signal.SIGTERM)
     code = await found.handle.wait()

@@ -89,7 +89,7 @@ async def open_platform(
             on_shared_failure=lambda: metrics.count("ccl_limit_sync_failures"),
         )
         phase = Phase()
-        shedder = Shedder(waiting=lambda: db.waiting, connections=db.size)
+        shedder = Shedder(wait=lambda: db.queue_seconds)
         directory = Directory(db, clock=asyncio.get_running_loop().time)
         platform = Platform(
             settings=settings,

@@ -21,6 +21,7 @@ from ccl_service.platform.keys import KeyRing
 from ccl_service.platform.limits import LimitClass, Limiter
 from ccl_service.platform.middleware import REQUEST_ID, Gate
 from ccl_service.platform.phase import Phase
+from ccl_service.platform.refusing import Refuser
 from ccl_service.platform.replicas import Replicas
 from ccl_service.platform.route import ROUTE, Auth, Priority, Route, Scope
 from ccl_service.platform.shedding import Shedder
@@ -37,6 +38,7 @@ __all__ = [
     "METRICS",
     "PHASE",
     "PRINCIPAL",
+    "REFUSER",
     "REQUEST_ID",
     "ROUTE",
     "SETTINGS",
@@ -62,6 +64,7 @@ DIRECTORY: Final = web.AppKey("directory", Directory)
 LIMITER: Final = web.AppKey("limiter", Limiter)
 METRICS: Final = web.AppKey("metrics", Metrics)
 PHASE: Final = web.AppKey("phase", Phase)
+REFUSER: Final = web.AppKey("refuser", Refuser)
 CLOCK: Final[web.AppKey[Clock]] = web.AppKey("clock")
 
 
@@ -107,6 +110,7 @@ def build_app(platform: Platform, routes: Iterable[Route]) -> web.Application:
     app[METRICS] = platform.metrics
     app[CLOCK] = platform.clock
     app[PHASE] = platform.phase
+    app[REFUSER] = Refuser(table, platform.shedder, platform.phase, platform.metrics)
     for row in table:
         added = app.router.add_route(row.method, row.path, row.handler)
         gate.routes[added] = row

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 import structlog
@@ -196,7 +196,7 @@ class Gate:
         self, request: web.Request, handler: Handler, route: Route, extra: dict[str, str]
     ) -> web.StreamResponse:
         request[ROUTE] = route
-        if not self.shedder.admits(route.priority):
+        if not (_judged(request) or self.shedder.admits(route.priority)):
             self.observer.metrics.count("ccl_http_shed", route.priority)
             raise Overloaded
         await self.admission.admit(request, route, extra)
@@ -209,7 +209,9 @@ class Gate:
 
     def _problem(self, request: web.Request, error: CclError) -> web.Response:
         if isinstance(error, RateLimited):
-            self.observer.metrics.count("ccl_http_limited", error.code)
+            self.observer.metrics.count("ccl_http_limited", error.limit)
+        if error.status in {401, 403}:
+            self.observer.metrics.count("ccl_http_refused", error.code)
         if error.status == 500 and error.__cause__ is not None:
             log.error("request failed", action="http:request:failed", request_id=request[REQUEST_ID], exc_info=error)
         response = answer(error, instance=request.path, request_id=request[REQUEST_ID])
@@ -230,6 +232,15 @@ class Gate:
                 extra["Access-Control-Max-Age"] = "600"
             return web.Response(status=204)
         raise MethodNotAllowed(sorted(error.allowed_methods))
+
+
+def _judged(request: web.Request) -> bool:
+    """Whether ``platform.server``, which imports this module, has let the request in already; told once."""
+    protocol: Any = request.protocol
+    judged: bool = getattr(protocol, "judged", False)
+    if judged:
+        protocol.judged = False
+    return judged
 
 
 def hung_up(request: web.Request) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 import structlog
@@ -15,10 +15,11 @@ from aiohttp.http import HttpProcessingError
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
-from ccl_service.platform.http import METRICS, SETTINGS
-from ccl_service.platform.middleware import SECURITY_HEADERS, answer
-from ccl_service.platform.problems import CclError, HeadTooLarge, Malformed, TooManyConnections
+from ccl_service.platform.http import METRICS, REFUSER, SETTINGS
+from ccl_service.platform.middleware import HSTS, SECURITY_HEADERS, answer
+from ccl_service.platform.problems import CclError, HeadTooLarge, Malformed, Overloaded, TooManyConnections
 from ccl_service.platform.proxy import TrustProxy, limit_subject, parse_address
+from ccl_service.platform.refusing import Refuser, request_line
 
 #: How long a head may take: the first from the beginning of the connection, later ones from their own first byte.
 HEADER_SECONDS = 10.0
@@ -57,6 +58,12 @@ class Doorman:
         self._held[subject] += 1
         return subject
 
+    def trusts(self, transport: asyncio.BaseTransport) -> bool:
+        """Whether the peer is a proxy that may be believed."""
+        peer = transport.get_extra_info("peername")
+        address = parse_address(peer[0]) if isinstance(peer, tuple) else None
+        return address is not None and self.trust.trusts(address)
+
     def leave(self, subject: str | None) -> None:
         """A connection that was let in has ended."""
         if subject is None:
@@ -69,11 +76,15 @@ class Doorman:
 class ProblemHandler(RequestHandler):
     """Answers what never reaches the application (bytes that are not HTTP) with a problem that repeats nothing."""
 
-    __slots__ = ("_deadline", "_doorman", "_subject")
+    __slots__ = ("_deadline", "_doorman", "_plain", "_refuser", "_subject", "judged")
 
-    def __init__(self, manager: web.Server, doorman: Doorman, **kwargs: Any) -> None:
+    def __init__(self, manager: web.Server, doorman: Doorman, refuser: Refuser, **kwargs: Any) -> None:
         super().__init__(manager, **kwargs)
-        self._doorman = doorman
+        self._doorman, self._refuser = doorman, refuser
+        #: Whether every piece of data was one whole request so far, so that the parser stands between two of them.
+        self._plain = True
+        #: Whether the request that follows was let in here; the middleware asks, so that none is judged twice.
+        self.judged = False
         self._subject: str | None = None
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -85,7 +96,7 @@ class ProblemHandler(RequestHandler):
             self._subject = self._doorman.enter(peer[0] if isinstance(peer, tuple) else None)
         except TooManyConnections as refused:
             if isinstance(transport, asyncio.Transport):
-                transport.write(_raw(refused))
+                transport.write(_raw(refused, uuid4().hex, Connection="close"))
             self.force_close()
             return
         self._expect_head()
@@ -99,12 +110,31 @@ class ProblemHandler(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Stops the clock when a head is complete, and starts it again when a later one begins."""
+        if self._plain and self._refuses(data):
+            return
         before = self._request_count
         super().data_received(data)
         if self._request_count != before:
             self._head_is_here()
         elif self._deadline is None and self._waiter is not None:
             self._expect_head()
+
+    def _refuses(self, data: bytes) -> bool:
+        """Answer a request under overload; False when it has to go on."""
+        line = request_line(data)
+        self._plain = line is not None
+        waiter = self._waiter
+        if line is None or waiter is None or waiter.done() or self._messages or self.transport is None:
+            return False
+        verdict = self._refuser.judge(line)
+        self.judged = verdict is True
+        if verdict is not False:
+            return False
+        secure = self._doorman.trusts(self.transport) and b"\r\nx-forwarded-proto: https\r\n" in data.lower()
+        self.transport.write(uuid4().hex.encode().join(TURNED_AWAY[secure]))
+        self._head_is_here()
+        self._deadline = asyncio.get_running_loop().call_later(KEEPALIVE_SECONDS, self.force_close)
+        return True
 
     def _expect_head(self) -> None:
         loop = asyncio.get_running_loop()
@@ -143,44 +173,57 @@ def _refusal(exc: BaseException | None) -> CclError:
     return Malformed("this is not HTTP that can be read")
 
 
-def _raw(error: CclError) -> bytes:
-    """An answer for a connection on which no request will be read."""
-    response = answer(error, instance="", request_id=uuid4().hex)
+def _raw(error: CclError, request_id: str, **more: str) -> bytes:
+    """An answer that no request of aiohttp's stands behind; ``more`` headers with _ for -."""
+    response = answer(error, instance="", request_id=request_id)
     body = response.body if isinstance(response.body, bytes) else b""
-    fixed = {"Content-Length": str(len(body)), "Connection": "close"}
+    named = {name.replace("_", "-"): value for name, value in more.items()}
+    fixed = {"Content-Length": str(len(body)), "X-Request-ID": request_id, **named}
     headers = {**response.headers, **SECURITY_HEADERS, **fixed}
     lines = [f"HTTP/1.1 {error.status} {error.title}", *(f"{name}: {value}" for name, value in headers.items())]
     return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def _in_pieces(**more: str) -> tuple[bytes, ...]:
+    """The answer under overload, cut where its request id goes (as long as a real one, for the length's sake)."""
+    place = uuid4().hex
+    return tuple(_raw(Overloaded(), place, **more).split(place.encode()))
+
+
+#: By whether a trusted proxy says that the caller uses https.
+TURNED_AWAY: Final = {False: _in_pieces(), True: _in_pieces(Strict_Transport_Security=HSTS)}
 
 
 class ProblemServer(web.Server):
     """Makes connections with ``ProblemHandler``."""
 
     doorman: Doorman
+    refuser: Refuser
 
     def __call__(self) -> RequestHandler:
-        return ProblemHandler(self, self.doorman, loop=self._loop, **self._kwargs)
+        return ProblemHandler(self, self.doorman, self.refuser, loop=self._loop, **self._kwargs)
 
 
 class Runner(web.AppRunner):
     """An AppRunner whose connections are ``ProblemHandler``s."""
 
-    __slots__ = ("doorman",)
+    __slots__ = ("doorman", "refuser")
 
     doorman: Doorman
+    refuser: Refuser
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         kwargs: dict[str, Any] = made._kwargs
         server = ProblemServer(made.request_handler, request_factory=made.request_factory, **kwargs)
-        server.doorman = self.doorman
+        server.doorman, server.refuser = self.doorman, self.refuser
         return server
 
 
 def runner(
     app: web.Application, *, header_seconds: float = HEADER_SECONDS, connections_per_ip: int | None = None
 ) -> Runner:
-    """A runner for ``app``. Its cleanup cuts off what ``lifecycle.close_listener`` has not waited for.
+    """A runner for ``app``. Its cleanup cuts off what ``lifecycle.stop`` has not waited for.
 
     A connection that has sent no whole request head after ``header_seconds`` is closed. ``connections_per_ip``
     replaces the setting of that name.
@@ -194,10 +237,11 @@ def runner(
         handle_signals=False,
     )
     settings, metrics = app[SETTINGS], app[METRICS]
+    made.refuser = app[REFUSER]
     made.doorman = Doorman(
         header_seconds,
         settings.connections_per_ip if connections_per_ip is None else connections_per_ip,
         settings.trust_proxy,
-        lambda: metrics.count("ccl_http_limited", TooManyConnections.code),
+        lambda: metrics.count("ccl_http_limited", "connections"),
     )
     return made

@@ -16,9 +16,9 @@ from typing import Final
 
 from ccl_service.platform.route import Priority
 
-#: Callers that may wait for each connection of the pool. A connection is lent for some milliseconds, so that the last
-#: of them waits for some tenths of a second.
-WAITING_PER_CONNECTION: Final = 64
+#: The wait for a connection, in seconds, that counts as a full queue. What is let in just below it is still answered
+#: well within a second.
+FULL_WAIT_SECONDS: Final = 0.6
 #: The event loop's delay, in seconds, that counts as a full queue.
 FULL_LAG_SECONDS: Final = 0.15
 #: How often the delay is measured, and over how many measurements. The median: a pause of the machine or of the
@@ -42,26 +42,29 @@ class Band:
 #: Least urgent first. Probes have no band: they are never turned away.
 BANDS: Final[Mapping[Priority, Band]] = MappingProxyType(
     {
-        Priority.EXPORT: Band(0.20, 0.40),
-        Priority.READ: Band(0.40, 0.60),
-        Priority.WEBHOOK: Band(0.55, 0.80),
-        Priority.CHAT: Band(0.70, 0.90),
-        Priority.INTAKE: Band(0.80, 1.10),
+        Priority.EXPORT: Band(0.30, 0.50),
+        Priority.READ: Band(0.50, 0.70),
+        Priority.WEBHOOK: Band(0.65, 0.85),
+        Priority.CHAT: Band(0.75, 0.95),
+        Priority.INTAKE: Band(0.85, 1.05),
     }
 )
 
 
-def pressure(*, waiting: int, connections: int, lag: float) -> float:
-    """How full the fuller queue is; 1 is full. ``lag`` in seconds."""
-    return max(waiting / (WAITING_PER_CONNECTION * connections), lag / FULL_LAG_SECONDS)
+CALM: Final = min(band.eases for band in BANDS.values())
+
+
+def pressure(*, wait: float, lag: float) -> float:
+    """How full the fuller queue is; 1 is full. Both in seconds."""
+    return max(wait / FULL_WAIT_SECONDS, lag / FULL_LAG_SECONDS)
 
 
 class Shedder:
     """Judges requests as they come."""
 
-    def __init__(self, *, waiting: Callable[[], int], connections: int) -> None:
-        """``waiting`` tells how many callers wait for one of ``connections``."""
-        self._waiting, self._connections = waiting, connections
+    def __init__(self, *, wait: Callable[[], float]) -> None:
+        """``wait`` tells for how many seconds a caller who came now would wait for a database connection."""
+        self._wait = wait
         self._lags: deque[float] = deque([0.0] * LAG_SAMPLES, maxlen=LAG_SAMPLES)
         self._lag = 0.0
         #: What a class has saved up towards its next request: a fraction is spread evenly, without chance.
@@ -70,7 +73,12 @@ class Shedder:
     @property
     def pressure(self) -> float:
         """The present pressure."""
-        return pressure(waiting=self._waiting(), connections=self._connections, lag=self._lag)
+        return pressure(wait=self._wait(), lag=self._lag)
+
+    @property
+    def calm(self) -> bool:
+        """Whether everybody is let in."""
+        return self.pressure <= CALM
 
     def admits(self, priority: Priority) -> bool:
         """Whether a request of this class is let in now."""

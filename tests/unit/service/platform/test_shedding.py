@@ -11,8 +11,8 @@ from ccl_service.platform.route import Priority
 from ccl_service.platform.shedding import (
     BANDS,
     FULL_LAG_SECONDS,
+    FULL_WAIT_SECONDS,
     LAG_SAMPLES,
-    WAITING_PER_CONNECTION,
     Shedder,
     pressure,
 )
@@ -22,7 +22,7 @@ URGENCY = (Priority.EXPORT, Priority.READ, Priority.WEBHOOK, Priority.CHAT, Prio
 
 def shedder(fullness: float) -> Shedder:
     """With the queue for the database so full."""
-    return Shedder(waiting=lambda: round(fullness * WAITING_PER_CONNECTION * 100), connections=100)
+    return Shedder(wait=lambda: fullness * FULL_WAIT_SECONDS)
 
 
 def let_in(judge: Shedder, priority: Priority, count: int = 1000) -> int:
@@ -68,14 +68,20 @@ def test_the_share_that_is_let_in_is_spread_evenly(priority: Priority, fullness:
 
 
 def test_the_fuller_queue_counts() -> None:
-    assert pressure(waiting=WAITING_PER_CONNECTION * 5, connections=10, lag=0.0) == 0.5
-    assert pressure(waiting=0, connections=10, lag=FULL_LAG_SECONDS) == 1.0
-    assert pressure(waiting=WAITING_PER_CONNECTION * 5, connections=10, lag=FULL_LAG_SECONDS) == 1.0
+    assert pressure(wait=FULL_WAIT_SECONDS / 2, lag=0.0) == 0.5
+    assert pressure(wait=0.0, lag=FULL_LAG_SECONDS) == 1.0
+    assert pressure(wait=FULL_WAIT_SECONDS / 2, lag=FULL_LAG_SECONDS) == 1.0
 
 
 def test_256_readers_on_a_pool_of_10_are_busy_and_no_overload() -> None:
-    judge = Shedder(waiting=lambda: 256, connections=10)
+    judge = Shedder(wait=lambda: 246 * 0.010 / 10)  # each holds a connection for ten milliseconds
     assert let_in(judge, Priority.READ) == 1000
+
+
+def test_it_is_calm_exactly_while_everybody_is_let_in() -> None:
+    for hundredths in range(200):
+        judge = shedder(hundredths / 100)
+        assert judge.calm == all(BANDS[priority].share(judge.pressure) == 1.0 for priority in URGENCY)
 
 
 def test_single_pauses_of_the_event_loop_are_no_pressure() -> None:

@@ -1,0 +1,163 @@
+"""Under overload: who is answered, what the others are told, and that a connection survives it."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
+
+from ccl_service.platform.assembly import Service
+from ccl_service.platform.db import PoolDb
+from ccl_service.platform.middleware import SECURITY_HEADERS
+from tests.service.conftest import ROOT_KEY
+
+Client = TestClient[web.Request, web.Application]
+
+
+class Pressure:
+    """How long the queue for the database is made to look."""
+
+    seconds = 0.0
+
+
+@pytest.fixture
+def pressure(monkeypatch: pytest.MonkeyPatch) -> Pressure:
+    found = Pressure()
+    monkeypatch.setattr(PoolDb, "queue_seconds", property(lambda _: found.seconds))
+    return found
+
+
+class Connection:
+    """A keep-alive connection that sees every byte."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def ask(self, line: str, *headers: str, body: str = "") -> tuple[int, dict[str, str], bytes]:
+        lines = [f"{line} HTTP/1.1", "Host: x", f"X-API-Key: {ROOT_KEY}", *headers]
+        if body:
+            lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+        self._writer.write(("\r\n".join(lines) + "\r\n\r\n" + body).encode())
+        return await self.answer()
+
+    async def send(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def answer(self) -> tuple[int, dict[str, str], bytes]:
+        async with asyncio.timeout(30):
+            head = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+            headers = dict(line.split(": ", 1) for line in head[1:] if line)
+            return int(head[0].split(" ")[1]), headers, await self._reader.readexactly(int(headers["Content-Length"]))
+
+
+@contextlib.asynccontextmanager
+async def connected(client: Client) -> AsyncIterator[Connection]:
+    reader, writer = await asyncio.open_connection(client.host, client.port)
+    try:
+        yield Connection(reader, writer)
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_a_refusal_is_a_problem_with_the_headers_of_every_answer(client: Client, pressure: Pressure) -> None:
+    pressure.seconds = 10.0
+    async with connected(client) as connection:
+        status, headers, body = await connection.ask("GET /api/leads")
+    problem = json.loads(body)
+    assert (status, problem["code"], problem["retryable"]) == (503, "SYSTEM_003", True)
+    assert problem["request_id"] == headers["X-Request-ID"]
+    assert headers["Retry-After"] == "1"
+    assert SECURITY_HEADERS.items() <= headers.items()
+    assert "Strict-Transport-Security" not in headers
+
+
+async def test_every_refusal_has_an_id_of_its_own(client: Client, pressure: Pressure) -> None:
+    pressure.seconds = 10.0
+    async with connected(client) as connection:
+        ids = {(await connection.ask("GET /api/leads"))[1]["X-Request-ID"] for _ in range(5)}
+    assert len(ids) == 5
+
+
+async def test_a_connection_goes_on_through_refusals(client: Client, pressure: Pressure) -> None:
+    lead = json.dumps({"first_name": "Ana", "email": "ana@example.org"})
+    async with connected(client) as connection:
+        assert (await connection.ask("GET /api/leads"))[0] == 200
+        pressure.seconds = 10.0
+        assert (await connection.ask("POST /api/leads", body=lead))[0] == 503
+        assert (await connection.ask("GET /api/leads"))[0] == 503
+        assert (await connection.ask("GET /live"))[0] == 200
+        pressure.seconds = 0.0
+        status, _, body = await connection.ask("GET /api/leads")
+        assert (status, json.loads(body)["items"]) == (200, [])
+        assert (await connection.ask("POST /api/leads", body=lead))[0] == 201
+
+
+@pytest.mark.parametrize("seconds", [0.46, 10.0])
+async def test_probes_are_answered_whatever_the_pressure(client: Client, pressure: Pressure, seconds: float) -> None:
+    pressure.seconds = seconds
+    async with connected(client) as connection:
+        for path in ("/live", "/ready", "/api/monitoring/live", "/health"):
+            assert (await connection.ask(f"GET {path}"))[0] == 200
+
+
+async def test_intake_goes_on_while_reads_wait(client: Client, pressure: Pressure) -> None:
+    pressure.seconds = 0.45
+    async with connected(client) as connection:
+        for number in range(5):
+            lead = json.dumps({"first_name": "Ana", "email": f"ana{number}@example.org"})
+            assert (await connection.ask("POST /api/leads", body=lead))[0] == 201
+            assert (await connection.ask("GET /api/leads"))[0] == 503
+
+
+async def test_what_is_not_plain_is_refused_by_the_middleware_with_its_headers(
+    client: Client, pressure: Pressure
+) -> None:
+    pressure.seconds = 10.0
+    async with connected(client) as connection:
+        status, headers, _ = await connection.ask("GET /api/leads", "Origin: https://cars.example.com")
+    assert (status, headers["Access-Control-Allow-Origin"]) == (503, "https://cars.example.com")
+
+
+async def test_a_share_is_judged_once_however_a_request_comes(
+    client: Client, service: Service, pressure: Pressure
+) -> None:
+    pressure.seconds = 0.36  # half of the reads
+    async with connected(client) as connection:
+        statuses = [(await connection.ask("GET /api/leads"))[0] for _ in range(20)]
+    assert statuses.count(200) == 10
+
+
+async def test_bytes_of_a_body_that_look_like_a_request_are_not_answered(client: Client, pressure: Pressure) -> None:
+    smuggled = b"GET /api/leads HTTP/1.1\r\nHost: x\r\n\r\n"
+    head = f"POST /api/leads HTTP/1.1\r\nHost: x\r\nX-API-Key: {ROOT_KEY}\r\nContent-Type: application/json\r\n"
+    async with connected(client) as connection:
+        assert (await connection.ask("GET /live"))[0] == 200
+        await connection.send(f"{head}Content-Length: {len(smuggled)}\r\n\r\n".encode())
+        pressure.seconds = 10.0
+        await asyncio.sleep(0.05)  # the head has to arrive as a piece of its own
+        await connection.send(smuggled)
+        status, _, _ = await connection.answer()
+        assert status in {400, 503}
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await connection.answer()
+
+
+async def test_behind_a_trusted_proxy_a_refusal_over_https_says_so(client: Client, pressure: Pressure) -> None:
+    from dataclasses import replace
+
+    from ccl_service.platform.proxy import parse_trust
+    from ccl_service.platform.server import ProblemServer
+
+    server = client.server.runner.server  # type: ignore[union-attr]
+    assert isinstance(server, ProblemServer)
+    server.doorman = replace(server.doorman, trust=parse_trust("1"))
+    pressure.seconds = 10.0
+    async with connected(client) as connection:
+        _, headers, _ = await connection.ask("GET /api/leads", "X-Forwarded-Proto: https")
+    assert headers["Strict-Transport-Security"] == "max-age=31536000"
