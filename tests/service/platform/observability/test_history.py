@@ -13,6 +13,7 @@ from ccl_service.platform.db import PoolDb
 from ccl_service.platform.history import Recorder
 from ccl_service.platform.instances import Instance
 from ccl_service.platform.telemetry import Metrics
+from ccl_service.platform.telemetry.windows import whole
 from tests.service.polling import eventually
 
 Client = TestClient[web.Request, web.Application]
@@ -70,10 +71,10 @@ async def test_percentiles_come_from_the_merged_histograms(db: PoolDb) -> None:
     metrics = Metrics()
     for _ in range(99):
         metrics.answered("GET", "/live", 200, 0.01)
-    first = history.whole(metrics.windows.window(1)).latency
+    first = whole(metrics.windows.window(1)).latency
     slow = Metrics()
     slow.answered("GET", "/live", 200, 2.0)
-    second = history.whole(slow.windows.window(1)).latency
+    second = whole(slow.windows.window(1)).latency
     await minute(db, 0, "pod-1", str(first.as_pairs()))
     await minute(db, 1, "pod-2", str(second.as_pairs()))
     ((_, p50),) = await points(db, "p50_ms", step=5)
