@@ -9,10 +9,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from ccl_contract.readiness import Check, CheckStatus, ReadinessReport
+from ccl_contract.readiness import CheckStatus, ReadinessReport
 from ccl_service.main import Service
 from ccl_service.platform.monitoring import CHECKS
-from ccl_service.platform.readiness import CheckRegistry
 from hack.fakes.dns import FakeDns, start_dns
 
 Client = TestClient[web.Request, web.Application]
@@ -99,26 +98,3 @@ async def test_a_process_stops_while_the_outside_is_being_asked(environ: dict[st
     await asyncio.sleep(0)
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
-
-
-async def test_a_check_that_breaks_is_reported_as_failed_without_its_inside() -> None:
-    async def breaks() -> Check:
-        raise KeyError("secret inside")
-
-    registry = CheckRegistry()
-    registry.register("Broken", breaks)
-    (found,) = await registry.run()
-    assert (found.status, found.reason) == (CheckStatus.FAIL, "CheckBroken")
-    assert "secret" not in found.message
-
-
-@pytest.mark.parametrize("check_id", ["lower", "With-Dash", "Twice"])
-async def test_an_id_that_is_no_condition_reason_or_is_taken_is_refused(check_id: str) -> None:
-    registry = CheckRegistry()
-
-    async def check() -> Check:
-        return Check(id="Twice", status=CheckStatus.PASS)
-
-    registry.register("Twice", check)
-    with pytest.raises(ValueError, match=check_id):
-        registry.register(check_id, check)
