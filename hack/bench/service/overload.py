@@ -206,7 +206,7 @@ async def some_lead(url: str) -> str:
 async def measure(seconds: float, factor: float) -> list[Figure]:
     """All figures."""
     with server() as url:
-        async with migrated(url), serving(url) as found:
+        async with migrated(url), serving(url, "--no-jobs") as found:
             lead = await some_lead(url)
             await _closed(found.port, "w", lead, 2.0)  # what is slow only once is over
             before = found.cpu_seconds()
