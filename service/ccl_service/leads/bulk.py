@@ -16,9 +16,11 @@ from ccl_service.platform.db import Db
 from ccl_service.platform.problems import CclError, ConstraintViolated, Refused, StatementAborted, ValueRefused
 
 KEYS_KNOWN: Final = """
--- keys_known: which of these identities belong to somebody
-SELECT kind, value_hash FROM lead_keys
- WHERE (kind, value_hash) IN (SELECT * FROM unnest($1::text[], $2::bytea[]))"""
+-- keys_known: which of these identities belong to somebody. The limit keeps the planner at one look into the index for
+-- each: a plan made while the table was small would read all of it for every batch of a long import
+SELECT wanted.kind, wanted.value_hash FROM unnest($1::text[], $2::bytea[]) AS wanted (kind, value_hash)
+ CROSS JOIN LATERAL (SELECT FROM lead_keys AS known
+    WHERE known.kind = wanted.kind AND known.value_hash = wanted.value_hash LIMIT 1) AS known"""
 
 LEADS_INTAKE: Final = """
 -- leads_intake: new people with their identities and first events, all or none

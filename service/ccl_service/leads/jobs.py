@@ -27,7 +27,7 @@ from ccl_service.platform.telemetry import Count, uncounted
 from ccl_service.platform.work import Queue, Work, WorkLoop
 
 #: Rows per transaction: enough to share its cost, few enough not to keep a concurrent intake of one of them waiting.
-BATCH_ROWS: Final = 250
+BATCH_ROWS: Final = 500
 #: Rows read at a stretch before others in this process get their turn, the answers of the database among them.
 STRETCH_ROWS: Final = 20
 ACTOR: Final = "import"
