@@ -38,6 +38,7 @@ from ccl_service.platform.profiler import LONGEST_SECONDS, Format, ProfileSlot
 from ccl_service.platform.queues import QueueSampler
 from ccl_service.platform.route import JSON
 from ccl_service.platform.telemetry import Metrics
+from ccl_service.platform.telemetry.logs import current_sink
 from ccl_service.platform.vitals import CertificateWatch, LoopLag, watch_disks, watch_memory
 from ccl_service.platform.work import WorkTable
 from ccl_service.version import VERSION
@@ -170,6 +171,7 @@ def observe_process(app: web.Application, settings: Settings, *, role: Role) -> 
         metrics.gauge("ccl_db_connections_max", db.size)
         metrics.gauge_from("ccl_db_connections_in_use", lambda: db.in_use)
         metrics.gauge_from("ccl_db_waiters", lambda: db.waiting)
+    metrics.count_from("ccl_log_lines_lost", lambda: current_sink().lost)
     watch_memory(metrics)
     watch_disks(metrics)
 

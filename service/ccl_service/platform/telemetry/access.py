@@ -1,21 +1,20 @@
 """One line for each answered request. Written by hand: a logging library costs several times the line itself."""
 
 import asyncio
-import sys
 import time
 from collections.abc import Callable
 from typing import Final
 
 from ccl_service.platform.telemetry.context import RequestContext
-from ccl_service.platform.telemetry.logs import LEVELS, LineSink
+from ccl_service.platform.telemetry.logs import LEVELS, LineSink, current_sink
 
 #: Lines that are held back at most; they are written together when the event loop has answered what it had.
 MOST_HELD: Final = 200
 
 
 def access_log(level: str) -> "AccessLog | None":
-    """The log on stderr; None at levels that leave requests out."""
-    return AccessLog(LineSink(sys.stderr)) if LEVELS[level] <= LEVELS["info"] else None
+    """The log beside the other lines; None at levels that leave requests out."""
+    return AccessLog(current_sink()) if LEVELS[level] <= LEVELS["info"] else None
 
 
 class AccessLog:

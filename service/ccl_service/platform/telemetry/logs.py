@@ -58,6 +58,12 @@ def configure_logging(level: str, *, report: Reporter | None = None, stream: Tex
     return sink
 
 
+def current_sink() -> LineSink:
+    """Where ``configure_logging`` sends lines; stderr before it was called."""
+    sink = structlog.get_config()["logger_factory"]()
+    return sink if isinstance(sink, LineSink) else LineSink(sys.stderr)
+
+
 class _Handler(logging.Handler):
     """Takes what libraries log. Their sentences are written without the values that they would put in."""
 

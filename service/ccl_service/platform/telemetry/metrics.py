@@ -5,12 +5,14 @@ What callers send never becomes a label, so that the number of series is bounded
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 from ccl_service.platform.telemetry.windows import RouteKey, Windows
 
@@ -39,7 +41,6 @@ _COUNTERS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "ccl_import_rows": ("Rows of imported files", ("outcome",)),
     "ccl_audit_sealed": ("Audit rows that got their place in the chain", ()),
     "ccl_audit_faults": ("Audit rows and chain ends that were not what this service had written", ("kind",)),
-    "ccl_log_lines_lost": ("Log lines that could not be written", ()),
 }
 _GAUGES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "ccl_build_info": ("Always 1; the labels say what runs", ("version", "revision", "role")),
@@ -73,8 +74,10 @@ _HISTOGRAMS: Final[Mapping[str, tuple[str, tuple[str, ...], tuple[float, ...]]]]
     "ccl_event_loop_lag_seconds": ("How late the event loop runs what is due", (), LAG_BUCKETS),
 }
 
+#: Counters that somebody else keeps.
+_KEPT_ELSEWHERE: Final[Mapping[str, str]] = {"ccl_log_lines_lost": "Log lines that could not be written"}
 #: Every metric of the service by its base name; counters are exposed with ``_total``, histograms with ``_bucket``.
-DEFINED: Final = frozenset({*_COUNTERS, *_GAUGES, *_HISTOGRAMS})
+DEFINED: Final = frozenset({*_COUNTERS, *_GAUGES, *_HISTOGRAMS, *_KEPT_ELSEWHERE})
 
 
 class Count(Protocol):
@@ -128,6 +131,10 @@ class Metrics:
         gauge = self._gauge(name)
         (gauge.labels(*labels) if labels else gauge).set_function(read)
 
+    def count_from(self, name: str, read: Callable[[], float]) -> None:
+        """Ask ``read`` for a counter that somebody else keeps whenever metrics are collected."""
+        self.registry.register(_Kept(name, _KEPT_ELSEWHERE[name], read))
+
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Record one answered request. ``route`` is a template; on the path of every request."""
         key = (method, route)
@@ -162,6 +169,16 @@ class Metrics:
             text, labels = _GAUGES[name]
             gauge = self._gauges[name] = Gauge(name, text, labels, registry=self.registry)
         return gauge
+
+
+class _Kept(Collector):
+    """A counter that is read, not counted here."""
+
+    def __init__(self, name: str, text: str, read: Callable[[], float]) -> None:
+        self._name, self._text, self._read = name, text, read
+
+    def collect(self) -> Iterable[Metric]:
+        yield CounterMetricFamily(self._name, self._text, value=self._read())
 
 
 class _RouteSeries:

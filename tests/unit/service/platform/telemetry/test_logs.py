@@ -12,7 +12,8 @@ import structlog
 
 from ccl_service.platform.telemetry.access import AccessLog
 from ccl_service.platform.telemetry.context import CURRENT, RequestContext
-from ccl_service.platform.telemetry.logs import LineSink, configure_logging
+from ccl_service.platform.telemetry.logs import LineSink, configure_logging, current_sink
+from ccl_service.platform.telemetry.metrics import Metrics
 from ccl_service.platform.telemetry.redaction import MASK
 
 LEAKS = ["jane.roe@example.com", "+1 415 555 0132", "sk-proj-abcdefghijklmnop", "Jane Roe"]
@@ -131,6 +132,20 @@ def test_a_full_disk_costs_lines_and_raises_nothing() -> None:
     sink.write_line("one")
     sink.write_line("two\nthree")
     assert sink.lost == 3
+
+
+def test_lost_lines_are_counted_in_the_metrics() -> None:
+    handlers, level = logging.root.handlers, logging.root.level
+    configure_logging("warn", stream=FullDisk())
+    try:
+        metrics = Metrics()
+        metrics.count_from("ccl_log_lines_lost", lambda: current_sink().lost)
+        structlog.get_logger("x").warning("one")
+        logging.getLogger("lib").warning("two")
+        assert metrics.value("ccl_log_lines_lost_total") == 2
+    finally:
+        logging.root.handlers, logging.root.level = handlers, level
+        structlog.reset_defaults()
 
 
 async def test_access_lines_are_json_and_are_written_together() -> None:
