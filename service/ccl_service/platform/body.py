@@ -187,7 +187,7 @@ def _no_constant(name: str) -> Any:
 
 
 def _walk(value: Any, path: tuple[str | int, ...]) -> Any:
-    if len(path) > MAX_DEPTH:
+    if len(path) >= MAX_DEPTH and isinstance(value, dict | list):
         raise Malformed(f"nested deeper than {MAX_DEPTH}")
     if isinstance(value, str):
         return _clean(value, path)

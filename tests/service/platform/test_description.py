@@ -1,6 +1,9 @@
 """What the service says about itself, as a browser and a program ask for it."""
 
+import asyncio
+import json
 import re
+import sys
 from html.parser import HTMLParser
 from typing import Any
 
@@ -98,3 +101,12 @@ async def test_the_document_lists_the_very_routes_that_are_served(client: Client
         if route.resource is not None and route.method != "HEAD"
     }
     assert listed == served
+
+
+async def test_the_command_prints_the_document_that_is_served(client: Client) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "ccl_service", "openapi", stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0
+    assert json.loads(out) == await (await client.get("/api/openapi.json")).json()

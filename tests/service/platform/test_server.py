@@ -167,3 +167,53 @@ def _post(path: str, headers: dict[str, str], content_type: str, length: int) ->
     lines = [f"POST {path} HTTP/1.1", "Host: x", f"Content-Type: {content_type}", f"Content-Length: {length}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode()
+
+
+POST = b"POST /api/chat/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        POST + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        POST + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+        POST + b"Content-Length: +2\r\n\r\n{}",
+        POST + b"Content-Length: 0x2\r\n\r\n{}",
+        POST + b"Content-Length : 2\r\n\r\n{}",
+        POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        POST + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        GET + b"X-Folded: a\r\n b\r\n\r\n",
+        b"GET /live HTTP/1.1\r\nHost: x\nX-Bare: lf\r\n\r\n",
+        b"GET /live HTTP/1.1\r\n\x00: x\r\n\r\n",
+        b"GET /live HTTP/1.1\r\nHost: x\r\nBad Name: x\r\n\r\n",
+        b"GET /live HTTP/9.9.9\r\nHost: x\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ],
+    ids=[
+        "length and chunks",
+        "two lengths",
+        "signed length",
+        "hexadecimal length",
+        "blank before colon",
+        "unknown coding",
+        "chunks not last",
+        "folded line",
+        "bare line feed",
+        "control character as a name",
+        "blank in a name",
+        "no version",
+        "tls",
+        "http 2",
+    ],
+)
+async def test_what_two_servers_could_read_differently_is_read_by_neither(
+    service: Service, request_bytes: bytes
+) -> None:
+    async with listening(service) as port, connected(port) as (reader, writer):
+        writer.write(request_bytes + GET + b"\r\n")
+        got = await rest(reader)
+        assert b" 200 " not in got
+        assert b" 201 " not in got
+        assert got.count(b"HTTP/1.") == 1
+        assert b"VALIDATION_002" in got
