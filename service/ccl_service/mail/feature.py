@@ -73,7 +73,9 @@ async def open_mail(app: web.Application) -> AsyncIterator[Sequence[Worker]]:
         app[FIRST_CONTACT] = FirstContacts(new_id=uuid4, wake=loop.wake, count=count)
         workers = [Worker("sends", loop.run)]
         if (provider_log := _client(MailgunLog, settings, session)) and policy.account:
-            settling = Reconciler(app[DB], provider_log, account=policy.account, deployment=policy.deployment)
+            settling = Reconciler(
+                app[DB], provider_log, account=policy.account, deployment=policy.deployment, count=count
+            )
             workers.append(Worker("unknown-sends", settling.run))
         yield workers
 

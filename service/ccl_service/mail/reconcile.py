@@ -16,12 +16,13 @@ import structlog
 from ccl_service.leads import service as leads
 from ccl_service.leads.model import EventKind
 from ccl_service.mail import sql
-from ccl_service.mail.model import MAX_ATTEMPTS, SendEvent
-from ccl_service.mail.service import ACTOR, apply_event, apply_fact
+from ccl_service.mail.model import MAX_ATTEMPTS, SAYS, SendEvent
+from ccl_service.mail.service import ACTOR, apply_event, apply_fact, fact_of
 from ccl_service.mail.unknown import Judgement, Stretch, UnknownSend, judge, stretches
 from ccl_service.mail.webhook import ProviderEvent
 from ccl_service.platform.db import Db
 from ccl_service.platform.problems import CclError, TryLater
+from ccl_service.platform.telemetry import Count, uncounted
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +46,10 @@ class Log(Protocol):
 class Reconciler:
     """Looks for unknown sends in the log of ``account``."""
 
-    def __init__(self, db: Db, provider_log: Log, *, account: str, deployment: str | None) -> None:
+    def __init__(
+        self, db: Db, provider_log: Log, *, account: str, deployment: str | None, count: Count = uncounted
+    ) -> None:
+        self._count = count
         self._db, self._log = db, provider_log
         self._account, self._deployment = account, deployment
         self._away = False
@@ -95,7 +99,8 @@ class Reconciler:
             async with contextlib.aclosing(self._log.events(stretch.begin, stretch.end)) as events:
                 async for event in events:
                     if event.send_id in wanted:
-                        await apply_event(self._db, event)
+                        if await apply_event(self._db, event):
+                            self._tell(event)
                         found.add(event.send_id)
         except TryLater as error:
             log.warning("provider log not read", action="mail.unknown.log_away", reason=str(error), waiting=len(wanted))
@@ -111,8 +116,13 @@ class Reconciler:
                 await leads.record(tx, lead_id, EventKind.MAIL_QUEUED, ACTOR, reason="not_taken", data=data)
         log.info("absence proven", action="mail.unknown.not_taken", send_id=str(send.id))
 
+    def _tell(self, event: ProviderEvent) -> None:
+        if fact := fact_of(event.kind, permanent=event.permanent):
+            self._count("ccl_sends", SAYS[fact])
+
     async def _give_up(self, send: UnknownSend, reason: str) -> None:
         async with self._db.transaction() as tx:
             if await sql.lock_unknown(tx, send.id, send.sent_at):
                 await apply_fact(tx, send.id, SendEvent.REFUSE, actor=ACTOR, reason=reason)
+                self._count("ccl_sends", SAYS[SendEvent.REFUSE])
         log.error("send given up", action="mail.unknown.given_up", send_id=str(send.id), reason=reason)
