@@ -192,24 +192,34 @@ def _fields(entry: Entry) -> dict[str, object]:
     }
 
 
-def chain(before: bytes, entry: Entry, *, seq: int, proven: bool) -> bytes:
+def chain(before: bytes, row_id: int, entry: Entry, *, seq: int, proven: bool) -> bytes:
     """The hash of the row that becomes number ``seq`` after the one with the hash ``before``."""
-    own = canonical(_fields(entry) | {"seq": seq, "proven": proven, "mac": entry.mac})
+    own = canonical(_fields(entry) | {"id": row_id, "seq": seq, "proven": proven, "mac": entry.mac})
     return hashlib.sha256(before + own).digest()
 
 
-def seal_content(seal: Seal) -> bytes:
-    """What a seal's MAC is over."""
-    return canonical(
-        {
-            "v": 1,
-            "batch": seal.batch,
-            "head": [seal.head.seq, seal.head.hash],
-            "continues": seal.continues,
-            "sealed_at": seal.sealed_at,
-            "mac_key": seal.mac_key,
-        }
-    )
+def seal_content(before: bytes, seal: Seal) -> bytes:
+    """What a seal's MAC is over; ``before`` is the ``seal_link`` of the seal before it, ``GENESIS`` for the first.
+
+    So the newest seal vouches for all of them, also for those whose keys are gone.
+    """
+    return canonical(_seal_fields(seal) | {"before": before})
+
+
+def seal_link(seal: Seal) -> bytes:
+    """What the next seal holds on to."""
+    return hashlib.sha256(canonical(_seal_fields(seal) | {"mac": seal.mac})).digest()
+
+
+def _seal_fields(seal: Seal) -> dict[str, object]:
+    return {
+        "v": 1,
+        "batch": seal.batch,
+        "head": [seal.head.seq, seal.head.hash],
+        "continues": seal.continues,
+        "sealed_at": seal.sealed_at,
+        "mac_key": seal.mac_key,
+    }
 
 
 def state_content(batch: int, head: Head, mac_key: str) -> bytes:

@@ -15,6 +15,7 @@ import structlog
 
 from ccl_service.platform.audit import sql
 from ccl_service.platform.audit.model import (
+    GENESIS,
     PURPOSE,
     Head,
     Kind,
@@ -26,6 +27,7 @@ from ccl_service.platform.audit.model import (
     chain,
     row_content,
     seal_content,
+    seal_link,
     state_content,
 )
 from ccl_service.platform.db import Db
@@ -121,11 +123,13 @@ class Sealer:
         batch, head = (state.batch, state.head) if continues else real
         placed = []
         for row, proven in rows:
-            head = Head(head.seq + 1, chain(head.hash, row.entry, seq=head.seq + 1, proven=proven))
+            head = Head(head.seq + 1, chain(head.hash, row.id, row.entry, seq=head.seq + 1, proven=proven))
             placed.append((row.id, Link(head.seq, head.hash, proven)))
         await sql.place(tx, placed)
         seal = Seal(batch + 1, head, continues, self._now(), macs.current)
-        seal = replace(seal, mac=macs.make(Kind.SEAL, seal_content(seal)))
+        last = await sql.last_seal(tx)
+        before = seal_link(last) if last else GENESIS
+        seal = replace(seal, mac=macs.make(Kind.SEAL, seal_content(before, seal)))
         await sql.add_seal(tx, seal, macs.make(Kind.STATE, state_content(seal.batch, head, macs.current)))
         forged = sum(not proven for _, proven in rows)
         return Sealed(seal.batch, head, len(rows), forged, seal.continues)

@@ -21,6 +21,7 @@ from ccl_service.platform.audit.model import (
     chain,
     row_content,
     seal_content,
+    seal_link,
     state_content,
 )
 from ccl_service.platform.db import Db
@@ -126,9 +127,10 @@ def _check_seal(walk: _Walk, seal: Seal, macs: Macs) -> None:
         raise Broken(Fault("the seal is missing", batch=expected))
     if seal.head.seq < walk.head.seq:
         raise Broken(Fault("the seal goes back behind the one before", batch=seal.batch))
-    right = macs.check(Kind.SEAL, seal_content(seal), seal.mac_key, seal.mac)
+    before = seal_link(walk.last) if walk.last else GENESIS
+    right = macs.check(Kind.SEAL, seal_content(before, seal), seal.mac_key, seal.mac)
     if right is False:
-        raise Broken(Fault("the seal's MAC is wrong", batch=seal.batch))
+        raise Broken(Fault("the seal's MAC is wrong, or the seal before it was changed", batch=seal.batch))
     if right is None:
         walk.unheld.add(seal.mac_key)
     if not seal.continues:
@@ -142,7 +144,7 @@ def _check_row(walk: _Walk, row: Row, macs: Macs) -> None:
         raise Broken(Fault("the row is missing", seq=seq))
     if not link.proven:
         raise Broken(Fault("the row was not written by a holder of the keys", seq=seq, row_id=row.id))
-    computed = chain(walk.head.hash, row.entry, seq=seq, proven=link.proven)
+    computed = chain(walk.head.hash, row.id, row.entry, seq=seq, proven=link.proven)
     if computed != link.hash:
         raise Broken(Fault("the row was changed or moved", seq=seq, row_id=row.id))
     if macs.check(Kind.ROW, row_content(row.entry), row.entry.mac_key, row.entry.mac) is False:
@@ -169,7 +171,7 @@ def _end(walk: _Walk, state: State | None, macs: Macs) -> None:
     batch = walk.last.batch if walk.last else 0
     if (state.batch, state.head) != (batch, walk.head):
         raise Broken(Fault("the tail is missing: the chain does not end where it did", seq=walk.head.seq + 1))
-    if state.batch and not _genuine(state, macs):
+    if walk.last and (state.mac_key != walk.last.mac_key or not _genuine(state, macs)):
         raise Broken(Fault("the record of where the chain ends is not genuine", seq=walk.head.seq))
 
 

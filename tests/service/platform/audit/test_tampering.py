@@ -61,6 +61,7 @@ async def test_an_empty_trail_is_proven(db: PoolDb, macs: Macs) -> None:
         ("DELETE FROM audit_seals WHERE batch = 2", ("seal is missing", None)),
         ("DELETE FROM audit_seals WHERE batch = 3", ("has a place but no seal", 7)),
         ("UPDATE audit_seals SET sealed_at = now() WHERE batch = 1", ("seal's MAC is wrong", None)),
+        ("UPDATE audit_seals SET mac_key = 'another' WHERE batch = 2", ("seal before it was changed", None)),
         ("DELETE FROM audit_log WHERE seq > 6; DELETE FROM audit_seals WHERE batch = 3", ("tail is missing", 7)),
         ("DELETE FROM audit_log; DELETE FROM audit_seals", ("tail is missing", 1)),
         ("DELETE FROM audit_state", ("ends was removed", None)),
@@ -81,6 +82,7 @@ async def test_an_empty_trail_is_proven(db: PoolDb, macs: Macs) -> None:
         "seal removed",
         "last seal removed",
         "seal changed",
+        "seal said to be under a key that nobody has",
         "tail cut",
         "everything cut",
         "end removed",
@@ -94,6 +96,44 @@ async def test_tampering_is_found_where_it_happened(
     told, where = fault(await verify(db, macs))
     assert found[0] in told
     assert found[1] == where
+
+
+#: How to change a value of a type into another one.
+CHANGED = {
+    "text": "COALESCE({0}, '') || 'x'",
+    "bytea": "COALESCE({0}, '') || '\\x00'",
+    "bigint": "{0} + 1000",
+    "boolean": "NOT {0}",
+    "timestamp with time zone": "{0} + interval '1 microsecond'",
+    "uuid": "gen_random_uuid()",
+    "jsonb": """'{{"state": "00"}}'""",
+}
+
+
+@pytest.mark.usefixtures("trail")
+@pytest.mark.parametrize(
+    ("table", "where"),
+    [("audit_log", "seq = 5"), ("audit_log", "seq = 8"), ("audit_seals", "batch = 2"), ("audit_state", "true")],
+)
+async def test_no_column_can_be_changed_without_being_found(
+    db: PoolDb, macs: Macs, owner: Owner, table: str, where: str
+) -> None:
+    columns = await db.fetch(
+        "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = $1", table
+    )
+    unnoticed = []
+    for name, kind in columns:
+        if name == "only_row":
+            continue
+        await owner.execute(f"CREATE TABLE kept AS SELECT * FROM {table}")
+        await owner.execute(f"ALTER TABLE {table} ALTER COLUMN {name} DROP IDENTITY IF EXISTS")
+        await owner.execute(f"UPDATE {table} SET {name} = {CHANGED[kind].format(name)} WHERE {where}")
+        verdict = await verify(db, macs)
+        if verdict.fault is None and verdict.unproven is None:
+            unnoticed.append(name)
+        await owner.execute(f"DELETE FROM {table}; INSERT INTO {table} SELECT * FROM kept; DROP TABLE kept")
+        assert (await verify(db, macs)).fault is None
+    assert unnoticed == []
 
 
 @pytest.mark.usefixtures("trail")
@@ -111,7 +151,7 @@ async def test_a_row_pushed_into_the_middle_is_found_even_with_all_hashes_made_a
     before = GENESIS
     for row in await sealed_rows(db, after=0, limit=100):
         assert row.link is not None
-        before = chain(before, row.entry, seq=row.link.seq, proven=True)
+        before = chain(before, row.id, row.entry, seq=row.link.seq, proven=True)
         await owner.execute("UPDATE audit_log SET hash = $2 WHERE id = $1", row.id, before)
     told, where = fault(await verify(db, macs))
     assert (told, where) == ("the row's MAC is wrong", 4)

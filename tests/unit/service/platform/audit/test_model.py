@@ -49,13 +49,14 @@ ENTRY = Entry(
 def test_every_field_of_a_row_counts_for_its_mac_and_its_hash(changed: dict[str, object]) -> None:
     other = replace(ENTRY, **changed)  # type: ignore[arg-type]
     assert row_content(other) != row_content(ENTRY)
-    assert chain(GENESIS, other, seq=1, proven=True) != chain(GENESIS, ENTRY, seq=1, proven=True)
+    assert chain(GENESIS, 1, other, seq=1, proven=True) != chain(GENESIS, 1, ENTRY, seq=1, proven=True)
 
 
 def test_the_place_and_what_stands_before_count_for_the_hash() -> None:
-    first = chain(GENESIS, ENTRY, seq=1, proven=True)
-    assert len({first, chain(GENESIS, ENTRY, seq=2, proven=True), chain(first, ENTRY, seq=1, proven=True)}) == 3
-    assert chain(GENESIS, ENTRY, seq=1, proven=False) != first
+    first = chain(GENESIS, 1, ENTRY, seq=1, proven=True)
+    assert len({first, chain(GENESIS, 1, ENTRY, seq=2, proven=True), chain(first, 1, ENTRY, seq=1, proven=True)}) == 3
+    assert chain(GENESIS, 1, ENTRY, seq=1, proven=False) != first
+    assert chain(GENESIS, 2, ENTRY, seq=1, proven=True) != first
 
 
 def test_the_zone_in_which_the_driver_returns_a_moment_does_not_matter() -> None:
