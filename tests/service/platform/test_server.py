@@ -217,3 +217,14 @@ async def test_what_two_servers_could_read_differently_is_read_by_neither(
         assert b" 201 " not in got
         assert got.count(b"HTTP/1.") == 1
         assert b"VALIDATION_002" in got
+
+
+async def test_hundreds_of_slow_clients_delay_nobody_and_are_all_cut_off(service: Service) -> None:
+    async with listening(service, header_seconds=2, connections_per_ip=0) as port, contextlib.AsyncExitStack() as held:
+        slow = [await held.enter_async_context(connected(port)) for _ in range(300)]
+        for _, writer in slow:
+            writer.write(GET + b"X-Slow: ")
+        async with connected(port) as (reader, writer):
+            writer.write(GET + b"\r\n")
+            assert b" 200 " in await answered(reader)
+        assert [await rest(reader) for reader, _ in slow] == [b""] * len(slow)
