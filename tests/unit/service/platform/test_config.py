@@ -186,6 +186,48 @@ def test_a_url_that_python_itself_would_quote_in_its_error_is_not_shown(url: str
     assert list(problems(GUIDE | {"DATABASE_URL": url})) == ["DATABASE_URL"]
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://user:pass/word@db/ccl",
+        "postgresql://user:pass?word@db/ccl",
+        "postgresql://user:pass#word@db/ccl",
+        "postgresql://user:password@db:port/ccl",
+        "postgresql://user:password@db:99999/ccl",
+        "postgresql://user:password@one:5432,two:x/ccl",
+        "postgresql://user:password/ccl",
+    ],
+)
+@pytest.mark.parametrize("name", ["DATABASE_URL", "DATABASE_DIRECT_URL"])
+def test_a_url_whose_server_is_in_doubt_is_named_and_not_shown(name: str, url: str) -> None:
+    assert list(problems(GUIDE | {name: url})) == [name]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://user:p%40ss%2Fword@db:5432/ccl?sslmode=require",
+        "postgres://user:p@ss@db/ccl",
+        "postgresql://user@one:5432,two:5433/ccl",
+        "postgresql://user@[::1]:5432/ccl",
+        "postgresql://postgres:@/postgres?host=/var/run/postgresql",
+        "postgresql://user@%2Fvar%2Frun/ccl",
+        "postgresql:///ccl",
+        "postgresql://db/ccl?application_name=ccl",
+        "postgresql://user:p@db/ccl?options=a@b",
+    ],
+)
+def test_every_usual_form_of_a_database_url_is_taken(url: str) -> None:
+    assert load_settings(GUIDE | {"DATABASE_URL": url}).database_url.get_secret_value() == url
+
+
+@pytest.mark.parametrize(
+    "url", ["https://cars.example.com:port", "https://cars.example.com/#top", "https://[::1", "https://"]
+)
+def test_a_public_address_that_leads_nowhere_is_named(url: str) -> None:
+    assert list(problems(GUIDE | {"PUBLIC_BASE_URL": url})) == ["PUBLIC_BASE_URL"]
+
+
 def test_the_source_of_each_setting_is_known(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("k" * 40)
     environ = {n: v for n, v in GUIDE.items() if n != "JWT_SECRET"} | {"JWT_SECRET_FILE": str(tmp_path / "key")}
