@@ -36,7 +36,7 @@ def test_a_restarted_operator_with_nothing_to_do_writes_nothing(ccl: Deployed) -
     kubectl("rollout", "status", "deployment/ccl-operator", "-n", "ccl-system", "--timeout=120s")
     # Proof that the new process has seen the object: it repairs a child, and that is its only write.
     assert ccl.system.operator_writes() == before
-    kubectl("delete", "pdb", "-n", ccl.namespace, "-l", f"app.kubernetes.io/instance={ccl.name}")
-    until("the budget is back", lambda: ccl.list("pdb", **{"app.kubernetes.io/instance": ccl.name}), 60)
+    kubectl("delete", "pdb", "-n", ccl.namespace, "-l", "app.kubernetes.io/component=web")
+    until("the budget is back", lambda: ccl.list("pdb", **{"app.kubernetes.io/component": "web"}), 60)
     after = ccl.system.operator_writes()[len(before) :]
     assert [write.split("/")[0] for write in after] == ["patch poddisruptionbudgets"]
