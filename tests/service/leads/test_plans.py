@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from ccl_service.leads import sql
+from tests.service.plans import indexed_plan
 
 
 @pytest.mark.parametrize(
@@ -18,11 +19,6 @@ from ccl_service.leads import sql
 async def test_a_page_reads_its_index_and_sorts_nothing(
     db: Any, statement: str, values: tuple[str, ...], index: str
 ) -> None:
-    for number, value in reversed(list(enumerate(values, 1))):
-        statement = statement.replace(f"${number}", value)
-    async with db.transaction() as tx:
-        for method in ("seqscan", "bitmapscan"):
-            await tx.execute(f"SET LOCAL enable_{method} = off")
-        plan = "\n".join(line[0] for line in await tx.fetch(f"EXPLAIN {statement}"))
+    plan = await indexed_plan(db, statement, values)
     assert f"using {index}" in plan, plan
     assert "Sort" not in plan, plan

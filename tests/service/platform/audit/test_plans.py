@@ -4,6 +4,7 @@ import pytest
 
 from ccl_service.platform.audit import sql
 from ccl_service.platform.db import PoolDb
+from tests.service.plans import indexed_plan
 
 NO_FILTER = ("NULL", *["NULL"] * 8, "50")
 
@@ -26,11 +27,6 @@ NO_FILTER = ("NULL", *["NULL"] * 8, "50")
 async def test_the_statement_walks_its_index_and_sorts_nothing(
     db: PoolDb, statement: str, values: tuple[str, ...], index: str
 ) -> None:
-    for number, value in reversed(list(enumerate(values, 1))):
-        statement = statement.replace(f"${number}", value)
-    async with db.transaction() as tx:
-        for method in ("seqscan", "bitmapscan"):
-            await tx.execute(f"SET LOCAL enable_{method} = off")
-        plan = "\n".join(line[0] for line in await tx.fetch(f"EXPLAIN {statement}"))
+    plan = await indexed_plan(db, statement, values)
     assert f"using {index}" in plan, plan
     assert "Sort" not in plan, plan
