@@ -8,6 +8,7 @@ outside production is judged by ``platform.checks``.
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -51,6 +52,9 @@ KEY_VARIABLES: Final[Mapping[KeyName, str]] = {
     KeyName.SESSION: "SESSION_SECRET",
 }
 REQUIRED_IN_PRODUCTION: Final = ("MAILGUN_API_KEY", "MAILGUN_DOMAIN", "OPENAI_API_KEY", "CORS_ORIGIN", "TRUST_PROXY")
+
+#: Variables that need what a plain installation does not bring.
+OPTIONAL_PACKAGES: Final = {"OTEL_EXPORTER_OTLP_ENDPOINT": "opentelemetry", "SENTRY_DSN": "sentry_sdk"}
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -232,8 +236,15 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     _demand_readable(found.values.get("monitor_key_file"), problems)
     if found.values.get("ccl_env", Environment.PRODUCTION) == Environment.PRODUCTION:
         _demand_for_production(found, keys, problems)
+    _demand_packages(found, problems)
     provenance = Provenance(found.sources, misspellings(environ, known_names(wanted)))
     return _build(Settings, found.values | {"keys": keys, "provenance": provenance}, problems)
+
+
+def _demand_packages(found: Collected, problems: Problems) -> None:
+    for name, package in OPTIONAL_PACKAGES.items():
+        if name.lower() in found.values and find_spec(package) is None:
+            problems.setdefault(name, f"needs the package {package} (pip install 'ccl[tracing]')")
 
 
 def known_names(wanted: Sequence[Variable]) -> Mapping[str, bool]:

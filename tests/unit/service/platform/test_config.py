@@ -104,6 +104,8 @@ def test_production_refuses_weak_values_and_development_takes_them(name: str, va
         ("LOG_LEVEL", "loud-and-clear"),
         ("METRICS_ENABLED", "perhaps-sometimes"),
         ("REDIS_URL", "http://redis-host"),
+        ("SENTRY_DSN", "https://sentry-host/without-a-key"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "grpc://collector:4317"),
         ("CCL_ENV", "production-ish"),
     ],
 )
@@ -335,3 +337,14 @@ def test_links_use_the_public_url_or_the_first_origin() -> None:
 def test_settings_in_a_log_show_no_secret() -> None:
     assert "hidden" not in repr(load_settings(GUIDE))
     assert "j" * 32 not in repr(load_settings(GUIDE))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SENTRY_DSN", "https://key@sentry.example/1"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318")],
+)
+def test_a_variable_whose_package_is_not_installed_is_named(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ccl_service.platform.config.find_spec", lambda _: None)
+    assert list(problems(GUIDE | {name: value})) == [name]
