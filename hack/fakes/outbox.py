@@ -7,7 +7,8 @@ from typing import Any
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#222}
 h1{font-size:1.3rem}article{border:1px solid #ddd;border-radius:6px;padding:1rem;margin:1rem 0}
-dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem;margin:0}dt{color:#777}dd{margin:0;min-width:0;overflow-wrap:anywhere}
+dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem;margin:0}
+dt{color:#777}dd{margin:0;min-width:0;overflow-wrap:anywhere}
 pre{white-space:pre-wrap;background:#f7f7f7;padding:1rem;border-radius:4px}
 iframe{width:100%;height:34rem;border:1px solid #ddd}"""
 
