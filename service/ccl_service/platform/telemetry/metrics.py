@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from ccl_service.platform.telemetry.windows import RouteKey, Windows
+from ccl_service.platform.telemetry.red import Answers, Durations
+from ccl_service.platform.telemetry.windows import Windows
 
 REQUEST_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10)
 CALL_BUCKETS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30)
@@ -22,7 +23,6 @@ LAG_BUCKETS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 
 #: Metric → (what it says, its labels).
 _COUNTERS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
-    "ccl_http_requests": ("Requests by route template and status", ("method", "route", "status")),
     "ccl_http_shed": ("Requests turned away because there was more work than time", ("priority",)),
     "ccl_http_limited": ("Requests and connections refused by a limit, by its class", ("limit",)),
     "ccl_http_refused": ("Requests refused for their credentials, by problem code", ("code",)),
@@ -77,7 +77,7 @@ _HISTOGRAMS: Final[Mapping[str, tuple[str, tuple[str, ...], tuple[float, ...]]]]
 #: Counters that somebody else keeps.
 _KEPT_ELSEWHERE: Final[Mapping[str, str]] = {"ccl_log_lines_lost": "Log lines that could not be written"}
 #: Every metric of the service by its base name; counters are exposed with ``_total``, histograms with ``_bucket``.
-DEFINED: Final = frozenset({*_COUNTERS, *_GAUGES, *_HISTOGRAMS, *_KEPT_ELSEWHERE})
+DEFINED: Final = frozenset({*_COUNTERS, *_GAUGES, *_HISTOGRAMS, *_KEPT_ELSEWHERE, Answers.name})
 
 
 class Count(Protocol):
@@ -105,11 +105,13 @@ class Metrics:
         #: A gauge without labels appears when it is first set, so that an unknown value is absent and not 0.
         self._gauges: dict[str, Gauge] = {}
         self._histograms = {
-            n: Histogram(n, text, labels, buckets=buckets, registry=self.registry)
-            for n, (text, labels, buckets) in _HISTOGRAMS.items()
+            name: Durations(name, text, labels, buckets) for name, (text, labels, buckets) in _HISTOGRAMS.items()
         }
+        self._answers = Answers()
+        for kept in (*self._histograms.values(), self._answers):
+            self.registry.register(kept)
+        self._seconds = self._histograms["ccl_http_request_seconds"]
         self.windows = Windows(clock)
-        self._routes: dict[RouteKey, _RouteSeries] = {}
 
     def count(self, name: str, *labels: str, by: float = 1) -> None:
         """Add ``by`` to a counter; ``labels`` in the order of its definition."""
@@ -118,8 +120,7 @@ class Metrics:
 
     def observe(self, name: str, value: float, *labels: str) -> None:
         """Record a value in a histogram."""
-        histogram = self._histograms[name]
-        (histogram.labels(*labels) if labels else histogram).observe(value)
+        self._histograms[name].add(labels, value)
 
     def gauge(self, name: str, value: float, *labels: str) -> None:
         """Set a gauge."""
@@ -138,12 +139,8 @@ class Metrics:
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Record one answered request. ``route`` is a template; on the path of every request."""
         key = (method, route)
-        series = self._routes.get(key)
-        if series is None:
-            series = self._routes[key] = _RouteSeries(
-                key, self._counters["ccl_http_requests"], self._histograms["ccl_http_request_seconds"]
-            )
-        series.answered(status, seconds)
+        self._answers.add(method, route, status)
+        self._seconds.add(key, seconds)
         self.windows.add(key, seconds, error=status >= 500)
 
     def value(self, name: str, **labels: str) -> float:
@@ -179,22 +176,3 @@ class _Kept(Collector):
 
     def collect(self) -> Iterable[Metric]:
         yield CounterMetricFamily(self._name, self._text, value=self._read())
-
-
-class _RouteSeries:
-    """The instruments of one route, looked up once."""
-
-    __slots__ = ("_by_status", "_key", "_requests", "_seconds")
-
-    def __init__(self, key: RouteKey, requests: Counter, seconds: Histogram) -> None:
-        self._key = key
-        self._requests = requests
-        self._seconds = seconds.labels(*key)
-        self._by_status: dict[int, Counter] = {}
-
-    def answered(self, status: int, seconds: float) -> None:
-        counter = self._by_status.get(status)
-        if counter is None:
-            counter = self._by_status[status] = self._requests.labels(*self._key, str(status))
-        counter.inc()
-        self._seconds.observe(seconds)

@@ -1,14 +1,18 @@
 """What is noted about every request: metrics, one log line, a span; and whose request the code in between works for."""
 
+import re
 import time
 from contextvars import Token
 from dataclasses import dataclass
+from typing import Final
 from uuid import uuid4
 
 from ccl_service.platform.telemetry.access import AccessLog
 from ccl_service.platform.telemetry.context import CURRENT, RequestContext, parse_traceparent
 from ccl_service.platform.telemetry.metrics import Metrics
 from ccl_service.platform.telemetry.tracing import Tracer
+
+_TRACE_ID: Final = re.compile("[0-9a-f]{32}")
 
 
 @dataclass(slots=True)
@@ -34,7 +38,7 @@ class RequestObserver:
         """A request has begun; until ``end`` it is the current one of this task."""
         parent = parse_traceparent(traceparent) if traceparent else None
         span = self.tracer.request(method, route, parent) if self.tracer else None
-        trace_id = span.trace_id if span else parent.trace_id if parent else uuid4().hex
+        trace_id = span.trace_id if span else parent.trace_id if parent else _own_trace(request_id)
         context = RequestContext(request_id, trace_id, span=span)
         return Observed(method, route, time.perf_counter(), context, CURRENT.set(context))
 
@@ -48,3 +52,8 @@ class RequestObserver:
         if context.span:
             context.span.end(status, {"ccl.request_id": context.request_id, "ccl.principal": context.principal})
         CURRENT.reset(observed.token)
+
+
+def _own_trace(request_id: str) -> str:
+    """A request that begins a trace gives it its own id when that has the form of one."""
+    return request_id if _TRACE_ID.fullmatch(request_id) else uuid4().hex

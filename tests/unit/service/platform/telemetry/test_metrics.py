@@ -1,8 +1,12 @@
 """Metrics and the number of their series."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
 from ccl_service.platform.telemetry.metrics import DEFINED, Metrics
+from ccl_service.platform.telemetry.red import Answers, Durations
 
 
 def test_a_wrong_name_is_refused() -> None:
@@ -31,3 +35,35 @@ def test_an_answer_is_counted_timed_and_put_into_the_windows() -> None:
 
 def test_every_metric_is_ours_by_its_name() -> None:
     assert all(name.startswith("ccl_") for name in DEFINED)
+
+
+@given(st.lists(st.floats(0, 100), max_size=50))
+def test_our_histogram_is_exposed_as_the_client_library_s(values: list[float]) -> None:
+    """The library's own histogram is the standard that ours must not differ from."""
+    buckets = (0.1, 0.5, 1, 10)
+    ours, theirs = CollectorRegistry(), CollectorRegistry()
+    durations = Durations("x_seconds", "Text", ("route",), buckets)
+    ours.register(durations)
+    histogram = Histogram("x_seconds", "Text", ["route"], buckets=buckets, registry=theirs)
+    for value in values:
+        durations.add(("/a",), value)
+        histogram.labels("/a").observe(value)
+    wanted = [line for line in generate_latest(theirs).decode().splitlines() if "_created" not in line]
+    assert generate_latest(ours).decode().splitlines() == wanted
+
+
+def test_our_counter_of_answers_is_exposed_as_the_client_library_s() -> None:
+    ours, theirs = CollectorRegistry(), CollectorRegistry()
+    answers = Answers()
+    ours.register(answers)
+    counter = Counter(Answers.name, Answers.text, ["method", "route", "status"], registry=theirs)
+    for status in (200, 404, 200):
+        answers.add("GET", "/a", status)
+        counter.labels("GET", "/a", str(status)).inc()
+    wanted = [line for line in generate_latest(theirs).decode().splitlines() if "_created" not in line]
+    assert generate_latest(ours).decode().splitlines() == wanted
+
+
+def test_a_value_with_other_labels_is_refused() -> None:
+    with pytest.raises(ValueError, match="method, route"):
+        Metrics().observe("ccl_http_request_seconds", 0.1, "GET")
