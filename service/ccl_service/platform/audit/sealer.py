@@ -36,6 +36,8 @@ from ccl_service.platform.problems import CclError
 
 BATCH_ROWS: Final = 1000
 EVERY: Final = timedelta(seconds=2)
+#: How long a process may stop in the middle of a batch before the server ends its session.
+FROZEN_AFTER: Final = timedelta(seconds=10)
 #: How long a row may wait for the key of its MAC: a rotation reaches one pod before another.
 KEY_PATIENCE: Final = timedelta(minutes=10)
 
@@ -63,13 +65,19 @@ class Sealer:
         *,
         now: Callable[[], datetime],
         batch_rows: int = BATCH_ROWS,
+        frozen_after: timedelta = FROZEN_AFTER,
         on_sealed: Callable[[Sealed], None] = lambda _: None,
     ) -> None:
-        """``on_sealed`` is told of every batch after it was committed."""
+        """``on_sealed`` is told of every batch after it was committed.
+
+        A process that does nothing for ``frozen_after`` in the middle of a batch loses the batch and its turn.
+        """
         self._db = db
         self._keys = keys
         self._now = now
         self._batch_rows = batch_rows
+        milliseconds = round(frozen_after.total_seconds() * 1000)
+        self._lease = f"SET LOCAL idle_in_transaction_session_timeout = {milliseconds}"
         self._on_sealed = on_sealed
         self._last: int | None = None
 
@@ -92,7 +100,7 @@ class Sealer:
         """Seal one batch. None when there was nothing to do or another process is at it. Raises CclError."""
         macs = Macs(self._keys.derived(PURPOSE))
         async with self._db.transaction() as tx:
-            await tx.execute("SET LOCAL idle_in_transaction_session_timeout = '10s'")
+            await tx.execute(self._lease)
             state = await sql.lock_state(tx)
             if state is None:
                 await sql.mend_state(tx)

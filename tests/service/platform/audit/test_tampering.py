@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from datetime import timedelta
+import time
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,6 +16,7 @@ from ccl_service.platform.audit.sql import sealed_rows
 from ccl_service.platform.audit.verify import Verdict, verify
 from ccl_service.platform.db import PoolDb
 from ccl_service.platform.keys import KeyName, KeyRing, KeySource
+from ccl_service.platform.problems import CclError
 from tests.service.platform.audit.conftest import ADMIN, SECRET, Record, Seal, now, ring
 
 Owner = Any
@@ -303,6 +305,23 @@ async def test_two_sealers_make_one_chain(db: PoolDb, macs: Macs, keys: KeyRing,
     await asyncio.gather(*(work(one) for one in sealers))
     verdict = await verify(db, macs)
     assert (verdict.fault, verdict.rows, verdict.unsealed) == (None, 20, 0)
+
+
+async def test_a_sealer_that_freezes_in_the_middle_loses_its_turn_and_nothing_else(
+    db: PoolDb, macs: Macs, keys: KeyRing, record: Record
+) -> None:
+    await record(3)
+
+    def freeze() -> datetime:
+        time.sleep(1.5)  # as a stopped process would: the event loop stands still inside the transaction
+        return now()
+
+    with pytest.raises(CclError):
+        await Sealer(db, keys, now=freeze, frozen_after=timedelta(milliseconds=100)).seal()
+    sealed = await Sealer(db, keys, now=now).seal()
+    assert sealed is not None
+    assert (sealed.batch, sealed.rows) == (1, 3)
+    assert (await verify(db, macs)).fault is None
 
 
 async def test_a_row_that_commits_after_its_neighbours_were_sealed_is_sealed_later(
