@@ -89,7 +89,7 @@ async def open_platform(
             on_shared_failure=lambda: metrics.count("ccl_limit_sync_failures"),
         )
         phase = Phase()
-        shedder = Shedder(wait=lambda: db.queue_seconds)
+        shedder = Shedder(asyncio.get_running_loop().time, slots=db.size)
         directory = Directory(db, clock=asyncio.get_running_loop().time)
         platform = Platform(
             settings=settings,

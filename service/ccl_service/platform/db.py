@@ -30,8 +30,6 @@ T = TypeVar("T")
 #: handler's own work they keep an answer under five seconds when the database freezes.
 ACQUIRE_SECONDS: Final = 2.0
 STATEMENT_SECONDS: Final = 2.5
-#: How much the last loan counts in the mean of how long loans last.
-HELD_WEIGHT: Final = 0.05
 #: Connections that are open before the first request comes.
 WARM_CONNECTIONS: Final = 4
 #: How long a cut-off statement may take to be cancelled before its connection is given up.
@@ -249,8 +247,6 @@ class PoolDb(Db):
         self.reader: Db = Reader(self)
         #: Callers that wait for a connection.
         self.waiting = 0
-        #: For how many seconds a connection is lent, of late.
-        self._held = 0.0
         # asyncpg's own waiters are not served in order; asyncio's semaphore is first in, first out
         self._turn = asyncio.Semaphore(size.connections)
         self._returning: set[asyncio.Task[None]] = set()
@@ -300,11 +296,6 @@ class PoolDb(Db):
         return self._size.connections
 
     @property
-    def queue_seconds(self) -> float:
-        """For how long a caller who came now would wait for a connection."""
-        return self.waiting * self._held / self._size.connections
-
-    @property
     def in_use(self) -> int:
         """Connections that are lent out."""
         return self._pool.get_size() - self._pool.get_idle_size()
@@ -314,14 +305,13 @@ class PoolDb(Db):
         try:
             with translated():
                 con = await self._acquire()
-                cut_off, lent = False, time.perf_counter()
+                cut_off = False
                 try:
                     yield con
                 except BaseException as exc:
                     cut_off = _cut_off(exc)
                     raise
                 finally:
-                    self._held += (min(time.perf_counter() - lent, STATEMENT_SECONDS) - self._held) * HELD_WEIGHT
                     await self._release(con, cut_off=cut_off)
         except (DatabaseUnavailable, StatementAborted) as exc:
             if self._watch:

@@ -35,7 +35,7 @@ from ccl_service.platform.problems import (
 from ccl_service.platform.proxy import client_address, limit_subject, parse_address
 from ccl_service.platform.replicas import Replicas
 from ccl_service.platform.route import ROUTE, Route
-from ccl_service.platform.shedding import Shedder
+from ccl_service.platform.shedding import COUNTED, Shedder
 from ccl_service.platform.telemetry.context import CURRENT
 from ccl_service.platform.telemetry.requests import RequestObserver
 
@@ -196,9 +196,21 @@ class Gate:
         self, request: web.Request, handler: Handler, route: Route, extra: dict[str, str]
     ) -> web.StreamResponse:
         request[ROUTE] = route
-        if not (_judged(request) or self.shedder.admits(route.priority)):
+        judged, whole = _seen(request)
+        if not (judged or self.shedder.admits(route.priority)):
             self.observer.metrics.count("ccl_http_shed", route.priority)
             raise Overloaded
+        if not (whole and route.priority in COUNTED):
+            return await self._served(request, handler, route, extra)
+        self.shedder.begin()
+        try:
+            return await self._served(request, handler, route, extra)
+        finally:
+            self.shedder.end()
+
+    async def _served(
+        self, request: web.Request, handler: Handler, route: Route, extra: dict[str, str]
+    ) -> web.StreamResponse:
         await self.admission.admit(request, route, extra)
         caller = request[PRINCIPAL]
         _name_caller(caller)
@@ -234,13 +246,14 @@ class Gate:
         raise MethodNotAllowed(sorted(error.allowed_methods))
 
 
-def _judged(request: web.Request) -> bool:
-    """Whether ``platform.server``, which imports this module, has let the request in already; told once."""
+def _seen(request: web.Request) -> tuple[bool, bool]:
+    """What ``platform.server``, which imports this module, knows of a request, told once: whether it has let it in
+    already, and whether all of it was there then."""
     protocol: Any = request.protocol
-    judged: bool = getattr(protocol, "judged", False)
-    if judged:
-        protocol.judged = False
-    return judged
+    seen = getattr(protocol, "judged", False), getattr(protocol, "whole", False)
+    if any(seen):
+        protocol.judged = protocol.whole = False
+    return seen
 
 
 def hung_up(request: web.Request) -> bool:

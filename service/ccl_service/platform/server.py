@@ -76,15 +76,16 @@ class Doorman:
 class ProblemHandler(RequestHandler):
     """Answers what never reaches the application (bytes that are not HTTP) with a problem that repeats nothing."""
 
-    __slots__ = ("_deadline", "_doorman", "_plain", "_refuser", "_subject", "judged")
+    __slots__ = ("_deadline", "_doorman", "_plain", "_refuser", "_subject", "judged", "whole")
 
     def __init__(self, manager: web.Server, doorman: Doorman, refuser: Refuser, **kwargs: Any) -> None:
         super().__init__(manager, **kwargs)
         self._doorman, self._refuser = doorman, refuser
         #: Whether every piece of data was one whole request so far, so that the parser stands between two of them.
         self._plain = True
-        #: Whether the request that follows was let in here; the middleware asks, so that none is judged twice.
-        self.judged = False
+        #: Whether the request that follows was let in here, and whether all of it was there: the middleware asks, so
+        #: that none is judged twice and nobody who sends slowly counts as work.
+        self.judged = self.whole = False
         self._subject: str | None = None
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -127,7 +128,7 @@ class ProblemHandler(RequestHandler):
         if line is None or waiter is None or waiter.done() or self._messages or self.transport is None:
             return False
         verdict = self._refuser.judge(line)
-        self.judged = verdict is True
+        self.judged, self.whole = verdict is True, verdict is not False
         if verdict is not False:
             return False
         secure = self._doorman.trusts(self.transport) and b"\r\nx-forwarded-proto: https\r\n" in data.lower()

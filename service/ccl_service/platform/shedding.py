@@ -1,9 +1,10 @@
 """Turns requests away when there is more work than time: the least urgent first, at once, and ever more of them.
 
-Two queues can grow in a process: callers that wait for a database connection, and callbacks that wait for the event
-loop. Both are short when the process keeps up, however many callers there are; how full the fuller one is, is the
-pressure. A class of requests is let in whole below its band, not at all above it, and in between in proportion, so
-that the pressure settles where work comes in as fast as it goes out.
+Two queues can grow in a process: requests that wait for their turn at the database, and callbacks that wait for the
+event loop. The first is measured in time: requests at work beyond those that have a connection, times how far apart
+answers are while everybody is busy (Little's law). How full the fuller queue is, is the pressure. A class of requests
+is let in whole below its band, not at all above it, and in between in proportion, so that the pressure settles where
+work comes in as fast as it goes out.
 """
 
 import asyncio
@@ -16,9 +17,14 @@ from typing import Final
 
 from ccl_service.platform.route import Priority
 
-#: The wait for a connection, in seconds, that counts as a full queue. What is let in just below it is still answered
-#: well within a second.
-FULL_WAIT_SECONDS: Final = 0.6
+#: The wait, in seconds, that counts as a full queue. It is a mean: a request with several statements waits as many
+#: times, and is still to be answered within a second.
+FULL_WAIT_SECONDS: Final = 0.3
+#: How far apart answers are thought to be before that was ever seen, in seconds; and how much each new one counts.
+FIRST_GAP_SECONDS: Final = 0.001
+GAP_WEIGHT: Final = 0.02
+#: A gap that is longer says that the process was held up, not how fast it is.
+MOST_GAP_SECONDS: Final = 0.05
 #: The event loop's delay, in seconds, that counts as a full queue.
 FULL_LAG_SECONDS: Final = 0.15
 #: How often the delay is measured, and over how many measurements. The median: a pause of the machine or of the
@@ -42,15 +48,17 @@ class Band:
 #: Least urgent first. Probes have no band: they are never turned away.
 BANDS: Final[Mapping[Priority, Band]] = MappingProxyType(
     {
-        Priority.EXPORT: Band(0.30, 0.50),
-        Priority.READ: Band(0.50, 0.70),
-        Priority.WEBHOOK: Band(0.65, 0.85),
-        Priority.CHAT: Band(0.75, 0.95),
+        Priority.EXPORT: Band(0.40, 0.60),
+        Priority.READ: Band(0.60, 0.75),
+        Priority.WEBHOOK: Band(0.70, 0.85),
+        Priority.CHAT: Band(0.80, 0.95),
         Priority.INTAKE: Band(0.85, 1.05),
     }
 )
 
 
+#: Whose requests make the queue: they end soon. Streams, uploads and sockets last without being work.
+COUNTED: Final = frozenset({Priority.INTAKE, Priority.WEBHOOK, Priority.READ})
 CALM: Final = min(band.eases for band in BANDS.values())
 
 
@@ -62,18 +70,45 @@ def pressure(*, wait: float, lag: float) -> float:
 class Shedder:
     """Judges requests as they come."""
 
-    def __init__(self, *, wait: Callable[[], float]) -> None:
-        """``wait`` tells for how many seconds a caller who came now would wait for a database connection."""
-        self._wait = wait
+    def __init__(self, clock: Callable[[], float], *, slots: int) -> None:
+        """``clock`` in seconds, monotonic. ``slots`` requests are worked at a time without waiting for each other."""
+        self._clock, self._slots = clock, slots
+        self._working = 0
+        self._gap = FIRST_GAP_SECONDS
+        #: When the last answer was given, as long as everybody has been busy since.
+        self._last: float | None = None
+        #: Let in a moment ago: not yet begun. One turn of a busy event loop may take in hundreds; the moment lasts as
+        #: long as the loop needs for them.
+        self._fresh = 0
         self._lags: deque[float] = deque([0.0] * LAG_SAMPLES, maxlen=LAG_SAMPLES)
         self._lag = 0.0
         #: What a class has saved up towards its next request: a fraction is spread evenly, without chance.
         self._saved = dict.fromkeys(BANDS, 0.0)
 
     @property
+    def wait(self) -> float:
+        """For how many seconds a request that came now would wait for its turn."""
+        return max(0, self._working + self._fresh - self._slots) * self._gap
+
+    def begin(self) -> None:
+        """A request that is there as a whole is being worked."""
+        self._working += 1
+
+    def end(self) -> None:
+        """It has been answered."""
+        now = self._clock()
+        if self._working > self._slots:
+            if self._last is not None:
+                self._gap += (min(now - self._last, MOST_GAP_SECONDS) - self._gap) * GAP_WEIGHT
+            self._last = now
+        else:
+            self._last = None
+        self._working -= 1
+
+    @property
     def pressure(self) -> float:
         """The present pressure."""
-        return pressure(wait=self._wait(), lag=self._lag)
+        return pressure(wait=self.wait, lag=self._lag)
 
     @property
     def calm(self) -> bool:
@@ -85,12 +120,18 @@ class Shedder:
         band = BANDS.get(priority)
         if band is None:
             return True
-        share = band.share(self.pressure)
-        if share >= 1.0:
-            return True
-        saved = self._saved[priority] + share
-        self._saved[priority] = saved - 1.0 if saved >= 1.0 else saved
-        return saved >= 1.0
+        saved = self._saved[priority] + band.share(self.pressure)
+        if saved < 1.0:
+            self._saved[priority] = saved
+            return False
+        self._saved[priority] = saved - 1.0
+        if self._fresh == 0:
+            asyncio.get_running_loop().call_later(LAG_EVERY_SECONDS, self._arrived)
+        self._fresh += 1
+        return True
+
+    def _arrived(self) -> None:
+        self._fresh = 0
 
     def measured(self, lag: float) -> None:
         """Take a measurement of the event loop's delay, in seconds."""

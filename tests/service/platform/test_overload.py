@@ -10,15 +10,15 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from ccl_service.platform.assembly import Service
-from ccl_service.platform.db import PoolDb
 from ccl_service.platform.middleware import SECURITY_HEADERS
+from ccl_service.platform.shedding import FULL_WAIT_SECONDS, Shedder
 from tests.service.conftest import ROOT_KEY
 
 Client = TestClient[web.Request, web.Application]
 
 
 class Pressure:
-    """How long the queue for the database is made to look."""
+    """How long the queue is made to look."""
 
     seconds = 0.0
 
@@ -26,7 +26,7 @@ class Pressure:
 @pytest.fixture
 def pressure(monkeypatch: pytest.MonkeyPatch) -> Pressure:
     found = Pressure()
-    monkeypatch.setattr(PoolDb, "queue_seconds", property(lambda _: found.seconds))
+    monkeypatch.setattr(Shedder, "wait", property(lambda _: found.seconds))
     return found
 
 
@@ -97,7 +97,7 @@ async def test_a_connection_goes_on_through_refusals(client: Client, pressure: P
         assert (await connection.ask("POST /api/leads", body=lead))[0] == 201
 
 
-@pytest.mark.parametrize("seconds", [0.46, 10.0])
+@pytest.mark.parametrize("seconds", [0.24, 10.0])
 async def test_probes_are_answered_whatever_the_pressure(client: Client, pressure: Pressure, seconds: float) -> None:
     pressure.seconds = seconds
     async with connected(client) as connection:
@@ -106,7 +106,7 @@ async def test_probes_are_answered_whatever_the_pressure(client: Client, pressur
 
 
 async def test_intake_goes_on_while_reads_wait(client: Client, pressure: Pressure) -> None:
-    pressure.seconds = 0.45
+    pressure.seconds = 0.24
     async with connected(client) as connection:
         for number in range(5):
             lead = json.dumps({"first_name": "Ana", "email": f"ana{number}@example.org"})
@@ -126,10 +126,10 @@ async def test_what_is_not_plain_is_refused_by_the_middleware_with_its_headers(
 async def test_a_share_is_judged_once_however_a_request_comes(
     client: Client, service: Service, pressure: Pressure
 ) -> None:
-    pressure.seconds = 0.36  # half of the reads
+    pressure.seconds = (0.60 + 0.75) / 2 * FULL_WAIT_SECONDS  # half of the reads
     async with connected(client) as connection:
         statuses = [(await connection.ask("GET /api/leads"))[0] for _ in range(20)]
-    assert statuses.count(200) == 10
+    assert statuses.count(200) in {9, 10}
 
 
 async def test_bytes_of_a_body_that_look_like_a_request_are_not_answered(client: Client, pressure: Pressure) -> None:

@@ -9,7 +9,7 @@ from ccl_service.platform.limits import LimitClass
 from ccl_service.platform.phase import Phase
 from ccl_service.platform.refusing import Refuser, RouteFinder, request_line
 from ccl_service.platform.route import Auth, Priority, Route
-from ccl_service.platform.shedding import FULL_WAIT_SECONDS, Shedder
+from ccl_service.platform.shedding import FULL_LAG_SECONDS, LAG_SAMPLES, Shedder
 from ccl_service.platform.telemetry import Metrics
 
 GET = b"GET /api/leads?limit=50 HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -83,7 +83,9 @@ def test_a_path_is_found_as_the_router_finds_it() -> None:
 def judge(fullness: float, phase: Phase | None = None) -> tuple[Refuser, Metrics]:
     metrics = Metrics()
     table = [row("GET", "/live", Priority.PROBE), row("GET", "/list", Priority.EXPORT)]
-    shedder = Shedder(wait=lambda: fullness * FULL_WAIT_SECONDS)
+    shedder = Shedder(lambda: 0.0, slots=1)
+    for _ in range(LAG_SAMPLES):
+        shedder.measured(fullness * FULL_LAG_SECONDS)
     return Refuser(table, shedder, phase or Phase(), metrics), metrics
 
 
@@ -92,7 +94,7 @@ def test_without_pressure_nothing_is_judged() -> None:
     assert refuser.judge(("GET", "/list")) is None
 
 
-def test_under_pressure_the_row_decides_and_a_refusal_is_counted() -> None:
+async def test_under_pressure_the_row_decides_and_a_refusal_is_counted() -> None:
     refuser, metrics = judge(2.0)
     assert refuser.judge(("GET", "/live")) is True
     assert refuser.judge(("GET", "/list")) is False
@@ -100,6 +102,6 @@ def test_under_pressure_the_row_decides_and_a_refusal_is_counted() -> None:
     assert metrics.value("ccl_http_requests_total", method="GET", route="/list", status="503") == 1
 
 
-def test_what_is_no_route_or_comes_on_the_way_out_is_judged_elsewhere() -> None:
+async def test_what_is_no_route_or_comes_on_the_way_out_is_judged_elsewhere() -> None:
     assert judge(2.0)[0].judge(("GET", "/nothing")) is None
     assert judge(2.0, Phase(moving=True))[0].judge(("GET", "/list")) is None
