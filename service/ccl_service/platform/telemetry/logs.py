@@ -73,7 +73,8 @@ class _Handler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         event: Any = {
-            "event": str(record.msg),
+            # asyncio puts the repr of what failed on the lines below the first
+            "event": str(record.msg).partition("\n")[0],
             "logger": record.name,
             "level": record.levelname.lower(),
             "exc_info": record.exc_info,

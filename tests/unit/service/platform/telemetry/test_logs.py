@@ -92,6 +92,22 @@ def test_nothing_leaks_through_a_library(stream: TextIO, leak: str) -> None:
     assert second["exception"][0]["type"] == "builtins.ValueError"
 
 
+async def test_nothing_leaks_through_a_task_that_nobody_waits_for(stream: TextIO) -> None:
+    async def fail() -> None:
+        raise ValueError("Jane Roe")
+
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(fail(), name="a task")
+    await asyncio.wait([task])
+    loop.call_exception_handler(
+        {"message": "Task exception was never retrieved", "future": task, "exception": task.exception()}
+    )
+    (line,) = lines(stream)
+    assert line["event"] == "Task exception was never retrieved"
+    assert line["exception"][0]["type"] == "builtins.ValueError"
+    assert "Jane" not in json.dumps(line)
+
+
 @pytest.mark.parametrize("leak", LEAKS[:3])
 def test_nothing_that_can_be_recognised_leaks_through_the_sentence(stream: TextIO, leak: str) -> None:
     structlog.get_logger("x").error(f"cannot mail {leak} now")
