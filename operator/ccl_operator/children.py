@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ccl_operator import facts as read
-from ccl_operator import inventory, names, secrets
+from ccl_operator import inventory, names, secrets, surroundings
 from ccl_operator.actions import Apply, Delete, Manifest, Resource
 from ccl_operator.api.values import seconds
 from ccl_operator.inventory import Inventory
@@ -17,8 +17,6 @@ from ccl_operator.revision import Revision, controller_revision, next_number
 from ccl_operator.rollout import Facts, State
 from ccl_operator.wanted import Wanted
 
-#: Background work is claimed row by row, so one pod is enough and a second would be no harm.
-JOBS_REPLICAS: Final = 1
 #: ControllerRevisions kept beside those in use.
 HISTORY: Final = 10
 _RUNNING: Final = frozenset({"Starting", "Checking", "Switching"})
@@ -62,6 +60,7 @@ def applies(wanted: Wanted, found: Inventory, state: State, facts: Facts) -> tup
     roles = Roles.of(state, facts)
     every = [
         *_credentials(wanted, found),
+        *surroundings.identity(wanted),
         *_embedded(wanted, found),
         *_pooler(wanted, found),
         *_services(wanted, roles),
@@ -69,6 +68,7 @@ def applies(wanted: Wanted, found: Inventory, state: State, facts: Facts) -> tup
         *_migration(wanted, state, roles),
         *_deployments(wanted, roles),
         *_backups(wanted, found, roles),
+        *surroundings.applies(wanted, roles.stable),
     ]
     return _free(every, found)
 
@@ -165,7 +165,7 @@ def _deployments(wanted: Wanted, roles: Roles) -> Iterator[Apply]:
     for revision in _in_use(wanted, roles):
         if revision.name == roles.candidate and not roles.candidate_runs and revision.name != roles.stable:
             continue
-        working = JOBS_REPLICAS if revision.name == roles.working else 0
+        working = wanted.spec.jobs.replicas if revision.name == roles.working else 0
         for component, replicas in ((names.WEB, wanted.spec.replicas), (names.JOBS, working)):
             template = revision.template(component)
             built = service_pods.deployment(wanted.target, component, revision.name, template, replicas=replicas)
@@ -183,9 +183,6 @@ def _backups(wanted: Wanted, found: Inventory, roles: Roles) -> Iterator[Apply]:
     present = found.get(names.VOLUME_CLAIM, names.backups(target.instance))
     size = present["spec"]["resources"]["requests"]["storage"] if present is not None else None
     yield Apply(names.VOLUME_CLAIM, backup.volume(target, spec, present_size=size))
-    if wanted.goal is not None:
-        # Only then the values are known to be good; else the last good ones stay.
-        yield Apply(names.SECRET, backup.secret(target, wanted.credentials.direct_url))
     if roles.stable is not None and wanted.images.backup:
         yield Apply(names.CRON_JOB, backup.cron_job(target, spec, image=wanted.images.backup))
 
@@ -202,6 +199,7 @@ def deletes(wanted: Wanted, found: Inventory, state: State, facts: Facts) -> tup
         if _superfluous(resource, manifest, kept, roles, state)
     ]
     doomed += _not_asked_for(wanted, found, state)
+    doomed += surroundings.superfluous(wanted, found, roles.stable)
     doomed += [(names.CONTROLLER_REVISION, each) for each in _old_history(found.all(names.CONTROLLER_REVISION), kept)]
     return tuple(_delete(resource, manifest) for resource, manifest in doomed if not inventory.terminating(manifest))
 
@@ -222,7 +220,7 @@ def _not_asked_for(wanted: Wanted, found: Inventory, state: State) -> list[tuple
     instance, spec = wanted.target.instance, wanted.spec
     gone: list[tuple[Resource, str]] = []
     if spec.backup is None:
-        gone += [(names.CRON_JOB, names.backup(instance)), (names.SECRET, names.backup(instance))]
+        gone.append((names.CRON_JOB, names.backup(instance)))
     if spec.replicas < 2 and state.stable is not None:
         gone.append((names.DISRUPTION_BUDGET, names.web(instance, state.stable.revision)))
     settled = wanted.goal is not None and state.stable is not None and state.stable.revision == wanted.goal.name

@@ -12,6 +12,8 @@ class Config:
     """``postgres_images`` and ``backup_images``: major version → full image reference."""
 
     redis_image: str = ""
+    #: Where the operator runs, as far as it runs in the cluster.
+    operator_namespace: str = ""
     pgbouncer_image: str = ""
     postgres_images: Mapping[int, str] = field(default_factory=dict)
     backup_images: Mapping[int, str] = field(default_factory=dict)
@@ -19,9 +21,10 @@ class Config:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
         """From ``CCL_IMAGE_REDIS``, ``CCL_IMAGE_PGBOUNCER``, ``CCL_IMAGE_POSTGRES_<major>``,
-        ``CCL_IMAGE_BACKUP_<major>``."""
+        ``CCL_IMAGE_BACKUP_<major>``; ``POD_NAMESPACE``."""
         return cls(
             redis_image=environment.get("CCL_IMAGE_REDIS", ""),
+            operator_namespace=environment.get("POD_NAMESPACE", ""),
             pgbouncer_image=environment.get("CCL_IMAGE_PGBOUNCER", ""),
             postgres_images=_by_major(environment, "CCL_IMAGE_POSTGRES_"),
             backup_images=_by_major(environment, "CCL_IMAGE_BACKUP_"),

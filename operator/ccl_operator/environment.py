@@ -9,7 +9,7 @@ from typing import Final
 
 from ccl_contract import keys as key_files
 from ccl_operator.api.v1alpha1 import Http, Spec
-from ccl_operator.api.values import milliseconds
+from ccl_operator.api.values import milliseconds, whole_bytes
 
 PORT: Final = 5000
 KEYS_PATH: Final = "/run/ccl/keys"
@@ -25,6 +25,7 @@ KEY_FILES: Final[Mapping[str, str]] = {
 EXTERNAL: Final = (
     "DATABASE_URL",
     "DATABASE_DIRECT_URL",
+    "DATABASE_REPLICA_URLS",
     "REDIS_URL",
     *KEY_FILES,
     "MAILGUN_API_KEY",
@@ -33,6 +34,7 @@ EXTERNAL: Final = (
 )
 FIELDS: Final[Mapping[str, str]] = {"POD_NAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace"}
 VARIABLES: Final = (
+    "BODY_LIMIT_BYTES",
     "CCL_ENV",
     "CCL_REVISION",
     "CCL_DEPLOYMENT_ID",
@@ -93,6 +95,7 @@ def generated_keys(spec: Spec) -> tuple[str, ...]:
 
 def _http(http: Http) -> dict[str, str | None]:
     return {
+        "BODY_LIMIT_BYTES": str(whole_bytes(http.body_limit)) if http.body_limit else None,
         "CORS_ORIGIN": ",".join(http.cors_origins) or None,
         "TRUST_PROXY": _trust_proxy(http),
         "PUBLIC_BASE_URL": f"https://{http.host}" if http.host else None,

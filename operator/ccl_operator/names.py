@@ -28,10 +28,18 @@ CONTROLLER_REVISION: Final = Resource("apps", "v1", "controllerrevisions", "Cont
 JOB: Final = Resource("batch", "v1", "jobs", "Job")
 CRON_JOB: Final = Resource("batch", "v1", "cronjobs", "CronJob")
 DISRUPTION_BUDGET: Final = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
+SERVICE_ACCOUNT: Final = Resource("", "v1", "serviceaccounts", "ServiceAccount")
+AUTOSCALER: Final = Resource("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
+INGRESS: Final = Resource("networking.k8s.io", "v1", "ingresses", "Ingress")
+NETWORK_POLICY: Final = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
+POD_MONITOR: Final = Resource("monitoring.coreos.com", "v1", "podmonitors", "PodMonitor")
+PROMETHEUS_RULE: Final = Resource("monitoring.coreos.com", "v1", "prometheusrules", "PrometheusRule")
 ENDPOINT_SLICE: Final = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 
 #: Kinds that are only watched; the cluster's own controllers make them.
 READ_ONLY: Final[tuple[Resource, ...]] = (POD, ENDPOINT_SLICE)
+#: Kinds of others, which a cluster may not have, or have later.
+OPTIONAL: Final[tuple[Resource, ...]] = (POD_MONITOR, PROMETHEUS_RULE)
 #: Every kind of child, written or only watched.
 CHILDREN: Final[tuple[Resource, ...]] = (
     SECRET,
@@ -44,6 +52,11 @@ CHILDREN: Final[tuple[Resource, ...]] = (
     JOB,
     CRON_JOB,
     DISRUPTION_BUDGET,
+    SERVICE_ACCOUNT,
+    AUTOSCALER,
+    INGRESS,
+    NETWORK_POLICY,
+    *OPTIONAL,
     *READ_ONLY,
 )
 
@@ -68,7 +81,8 @@ POSTGRES: Final = "postgres"
 REDIS: Final = "redis"
 BACKUP: Final = "backup"
 PGBOUNCER: Final = "pgbouncer"
-COMPONENTS: Final = (WEB, JOBS, MIGRATE, POSTGRES, REDIS, BACKUP, PGBOUNCER)
+MAINTAIN: Final = "maintain"
+COMPONENTS: Final = (WEB, JOBS, MIGRATE, POSTGRES, REDIS, BACKUP, PGBOUNCER, MAINTAIN)
 
 #: What a Service selects while there is no revision to send traffic to: no pod carries it.
 NO_REVISION: Final = "none"
@@ -177,13 +191,33 @@ def pgbouncer(instance: str) -> str:
 
 
 def backup(instance: str) -> str:
-    """CronJob of the backups, and the Secret with the address they read."""
+    """CronJob of the backups."""
     return f"{instance}-backup"
 
 
 def backups(instance: str) -> str:
     """Volume claim that holds the backups."""
     return f"{instance}-backups"
+
+
+def direct(instance: str) -> str:
+    """Secret with the database's own address, for Jobs that belong to no revision."""
+    return f"{instance}-direct"
+
+
+def maintain(instance: str) -> str:
+    """CronJob of the upkeep."""
+    return f"{instance}-maintain"
+
+
+def service_account(instance: str) -> str:
+    """ServiceAccount of all pods."""
+    return instance
+
+
+def policy(instance: str, component: str) -> str:
+    """NetworkPolicy of one component."""
+    return f"{instance}-{component}"
 
 
 def valid_instance(name: str) -> bool:

@@ -39,6 +39,8 @@ class Observed:
     forbidden: Mapping[Resource, str] = field(default_factory=dict)
     #: Children that the API server did not take in the last pass: what it said.
     refused: Mapping[tuple[Resource, str], str] = field(default_factory=dict)
+    #: Which of the optional kinds the cluster has.
+    served: frozenset[Resource] = frozenset()
 
 
 class CacheReader(Protocol):
@@ -62,6 +64,9 @@ class CacheReader(Protocol):
     def refused(self, key: Key) -> Mapping[tuple[Resource, str], str]:
         """Children that the API server did not take in the last pass, and why."""
 
+    def served(self) -> frozenset[Resource]:
+        """Which of the optional kinds the API server serves."""
+
     def probes(self, key: Key) -> Mapping[str, Probe]:
         """Last gate answers by pod UID."""
 
@@ -79,6 +84,7 @@ def observe(cache: CacheReader, key: Key) -> Observed | None:
         probes=cache.probes(key),
         forbidden=cache.forbidden(key),
         refused=cache.refused(key),
+        served=cache.served(),
     )
 
 

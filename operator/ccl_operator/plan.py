@@ -211,6 +211,7 @@ def _status(
         endpoint=f"http://{names.stable_service(this.instance)}.{this.observed.owner['metadata']['namespace']}.svc",
         replicas=replicas,
         ready_replicas=ready,
+        selector=report.stable_selector(this.instance, findings.state),
         stable=findings.state.stable,
         candidate=findings.state.candidate,
         rollout=findings.state.rollout,

@@ -1,6 +1,6 @@
 """Whether the database has enough connections for all the pods that may exist at once. Pure arithmetic.
 
-At the height of a promotion two revisions run side by side at their full number, and one jobs pod of each.
+At the height of a promotion two revisions run side by side at their full number, and the jobs pods of each.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ def demand(spec: Spec, *, web_pods: int) -> Demand:
         parts = f"{pooler.replicas} poolers x {pooler.pool_size}, {DIRECT} direct, {RESERVED} reserved"
         return Demand(total, parts)
     each = spec.database.pool.size + PROBE
-    count = REVISIONS * (web_pods + 1)
+    count = REVISIONS * (web_pods + spec.jobs.replicas)
     total = count * each + DIRECT + RESERVED
     return Demand(total, f"{count} pods during a promotion x {each}, {DIRECT} direct, {RESERVED} reserved")
 

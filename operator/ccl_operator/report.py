@@ -248,3 +248,11 @@ def stable_replicas(found: Inventory, instance: str, state: State) -> tuple[int,
         return 0, 0
     counts = deployment.get("status") or {}
     return int(counts.get("replicas", 0)), int(counts.get("readyReplicas", 0))
+
+
+def stable_selector(instance: str, state: State) -> str | None:
+    """Labels of the stable revision's web pods, as the scale subresource tells them; None before the first."""
+    if state.stable is None:
+        return None
+    labels = names.selector(instance, names.WEB, state.stable.revision)
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from ccl_operator import environment, names
 from ccl_operator.actions import Manifest
-from ccl_operator.api.v1alpha1 import Component, Spec
+from ccl_operator.api.v1alpha1 import Spec
+from ccl_operator.api.workload import Component
 from ccl_operator.manifests import service_pods
 from ccl_operator.manifests.meta import Target, child
 
@@ -20,7 +21,8 @@ from ccl_operator.manifests.meta import Target, child
 #: says how many and how, not what (replicas, promotion, backup …).
 _INPUTS: Final[dict[str, Any]] = {
     "environment": True,
-    "http": True,
+    "http": {"host", "cors_origins", "trust_proxy", "rate_limit", "body_limit"},
+    "image_pull_secrets": True,
     "mail": True,
     "secrets": {"mailgun": {"domain", "base_url"}, "openai": {"base_url", "model"}},
     "database": {"pool"},
@@ -64,8 +66,8 @@ def render(target: Target, spec: Spec, name: str, *, deployment_id: str) -> Revi
         name=name,
         image=spec.image,
         env=environment.render(spec, revision=name, deployment_id=deployment_id),
-        web=service_pods.template(instance, names.WEB, name, spec.image, spec.web),
-        jobs=service_pods.template(instance, names.JOBS, name, spec.image, spec.jobs),
+        web=service_pods.template(instance, names.WEB, name, spec.image, spec.web, pulls=target.pulls),
+        jobs=service_pods.template(instance, names.JOBS, name, spec.image, spec.jobs, pulls=target.pulls),
     )
 
 
@@ -100,7 +102,9 @@ def next_number(manifests: Sequence[Manifest]) -> int:
 
 
 def _component(component: Component) -> dict[str, Any]:
+    parts = component.model_dump(mode="json", include={"probes", "template"}, exclude_defaults=True)
     return {
         "resources": service_pods.resources(component),
         "extraEnv": [[item.name, item.value] for item in component.extra_env],
+        **{name: part for name, part in parts.items() if part},
     }

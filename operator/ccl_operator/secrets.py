@@ -18,7 +18,8 @@ from typing import Final
 from ccl_contract.keys import DEPLOYMENT_ID, Key, KeyFile, KeyState, parse_key_file
 from ccl_contract.strength import weaknesses
 from ccl_operator.actions import Manifest
-from ccl_operator.api.v1alpha1 import KeySource, SecretKeySelector, Spec
+from ccl_operator.api.shape import SecretKeySelector
+from ccl_operator.api.v1alpha1 import KeySource, Spec
 from ccl_operator.environment import KEY_FILES, MONITOR_TOKEN, generated_keys
 
 HASH_KEY: Final = "hash-key"
@@ -28,6 +29,7 @@ ENTROPY_BYTES: Final = 256
 _SCHEMES: Final[Mapping[str, tuple[str, ...]]] = {
     "DATABASE_URL": ("postgresql://", "postgres://"),
     "DATABASE_DIRECT_URL": ("postgresql://", "postgres://"),
+    "DATABASE_REPLICA_URLS": ("postgresql://", "postgres://"),
     "REDIS_URL": ("redis://", "rediss://", "valkey://", "valkeys://"),
 }
 
@@ -96,7 +98,7 @@ def collect(spec: Spec, referenced: Mapping[str, Manifest | None], embedded: Map
     problems += [
         f"{name}: is not a {schemes[0]} URL"
         for name, schemes in _SCHEMES.items()
-        if name in values and not values[name].startswith(schemes)
+        if name in values and not all(each.startswith(schemes) for each in _urls(name, values[name]))
     ]
     return External(values=dict(sorted(values.items())), problems=tuple(problems), unread=tuple(sorted(unread)))
 
@@ -120,6 +122,10 @@ def digest(values: Mapping[str, str], hash_key: str) -> str:
     return hmac.new(hash_key.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
+def _urls(variable: str, value: str) -> list[str]:
+    return [each.strip() for each in value.split(",")] if variable.endswith("_URLS") else [value]
+
+
 @dataclass(frozen=True)
 class _Source:
     name: str
@@ -132,6 +138,10 @@ def _sources(spec: Spec) -> dict[str, _Source]:
     redis = spec.sessions.redis
     if spec.database.url_from is not None:
         found["DATABASE_URL"] = _selected(spec.database.url_from.secret_key_ref)
+    if spec.database.direct_url_from is not None:
+        found["DATABASE_DIRECT_URL"] = _selected(spec.database.direct_url_from.secret_key_ref)
+    if spec.database.replica_urls_from is not None:
+        found["DATABASE_REPLICA_URLS"] = _selected(spec.database.replica_urls_from.secret_key_ref)
     if redis is not None and redis.url_from is not None:
         found["REDIS_URL"] = _selected(redis.url_from.secret_key_ref)
     keys: dict[str, KeySource] = {

@@ -1,7 +1,7 @@
 """What is wanted of one CclDeployment, settled before anything is built: values, goal, images, refusals. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 from urllib.parse import urlsplit
@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 from ccl_contract.keys import DEPLOYMENT_ID
 from ccl_contract.readiness import KeyIds
 from ccl_operator import facts, inventory, names, pooling, secrets
-from ccl_operator.actions import Manifest
+from ccl_operator.actions import Manifest, Resource
 from ccl_operator.api.rules import violations
 from ccl_operator.api.status import Images, Status
-from ccl_operator.api.v1alpha1 import Spec, SpecRefused, parse_spec
+from ccl_operator.api.v1alpha1 import Spec, SpecRefused, most_web_pods, parse_spec
 from ccl_operator.config import Config
 from ccl_operator.inventory import Inventory
 from ccl_operator.manifests import embedded, pooler
@@ -67,6 +67,8 @@ class Wanted:
     refusal: Refusal | None = None
     unread: tuple[str, ...] = ()
     drawn: tuple[str, ...] = ()
+    operator_namespace: str = ""
+    served: frozenset[Resource] = frozenset()
 
 
 def settle(
@@ -85,7 +87,8 @@ def settle(
     missing = _missing(found, spec, images, target.instance) or _too_many_connections(spec, status)
     if missing:
         return Refusal("InvalidSpec", missing)
-    return _settled(observed, found, spec, status, images=images, entropy=entropy, now=now)
+    settled = _settled(observed, found, spec, status, images=images, entropy=entropy, now=now)
+    return replace(settled, operator_namespace=config.operator_namespace, served=observed.served)
 
 
 def _settled(
@@ -189,7 +192,7 @@ def _too_many_connections(spec: Spec, status: Status) -> str:
     """Why the pools do not fit the server; empty when they do, or before it has said what it allows."""
     if status.database is None:
         return ""
-    return pooling.shortfall(spec, web_pods=spec.replicas, max_connections=status.database.max_connections)
+    return pooling.shortfall(spec, web_pods=most_web_pods(spec), max_connections=status.database.max_connections)
 
 
 def _images(found: Inventory, spec: Spec, status: Status, config: Config, instance: str) -> Images:

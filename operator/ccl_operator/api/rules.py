@@ -12,9 +12,12 @@ from typing import Final
 from ccl_operator import names
 from ccl_operator.api.v1alpha1 import KeySource, Spec
 from ccl_operator.api.values import duration
+from ccl_operator.api.workload import Component, Peer, Toleration
 from ccl_operator.environment import RENDERED
 
 Path = tuple[str, ...]
+#: Prefixes of labels that selectors and the operator's own bookkeeping rely on.
+OWN_LABELS: Final = ("app.kubernetes.io/", f"{names.GROUP}/")
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,33 @@ def _extra_env_rule(component: str, pick: Callable[[Spec], frozenset[str]]) -> R
         message=f"{component}.extraEnv must not set a variable that the operator sets itself",
         holds=lambda _, spec: not pick(spec) & RENDERED,
     )
+
+
+def _template_rules(component: str, pick: Callable[[Spec], Component]) -> tuple[Rule, ...]:
+    own = " || ".join(f"k.startsWith('{prefix}')" for prefix in OWN_LABELS)
+    return (
+        Rule(
+            path=("spec", component, "template"),
+            cel=f"!has(self.labels) || self.labels.all(k, !({own}))",
+            message=f"{component}.template.labels must not set labels of the operator",
+            holds=lambda _, spec: not any(key.startswith(OWN_LABELS) for key in pick(spec).template.labels),
+        ),
+        Rule(
+            path=("spec", component, "template"),
+            cel="!has(self.tolerations) || self.tolerations.all(t,"
+            " t.operator == 'Exists' ? !has(t.value) : has(t.key))",
+            message=f"{component}.template.tolerations needs key with Equal, and takes no value with Exists",
+            holds=lambda _, spec: all(map(_is_toleration, pick(spec).template.tolerations)),
+        ),
+    )
+
+
+def _is_toleration(toleration: Toleration) -> bool:
+    return toleration.value is None if toleration.operator == "Exists" else toleration.key is not None
+
+
+def _is_one_peer(peer: Peer) -> bool:
+    return (peer.ip_block is not None) != (peer.namespace_selector is not None or peer.pod_selector is not None)
 
 
 def _immutable(cel: str, message: str) -> Rule:
@@ -113,6 +143,49 @@ RULES: Final[tuple[Rule, ...]] = (
         message="replicas above 1 need sessions.redis",
         holds=lambda _, spec: spec.replicas <= 1 or spec.sessions.redis is not None,
     ),
+    Rule(
+        path=("spec",),
+        cel="!has(self.autoscaling) || self.autoscaling.max <= 1 || has(self.sessions.redis)",
+        message="autoscaling.max above 1 needs sessions.redis",
+        holds=lambda _, spec: spec.autoscaling is None or spec.autoscaling.max <= 1 or spec.sessions.redis is not None,
+    ),
+    Rule(
+        path=("spec", "autoscaling"),
+        cel="self.min <= self.max",
+        message="autoscaling.min must not be above autoscaling.max",
+        holds=lambda _, spec: spec.autoscaling is None or spec.autoscaling.min <= spec.autoscaling.max,
+    ),
+    Rule(
+        path=("spec",),
+        cel="!has(self.autoscaling) || has(self.web.resources.requests.cpu)",
+        message="autoscaling needs web.resources.requests.cpu: it counts in percent of that",
+        holds=lambda _, spec: spec.autoscaling is None or spec.web.resources.requests.cpu is not None,
+    ),
+    Rule(
+        path=("spec", "http"),
+        cel="has(self.host) || (!has(self.ingressClassName) && !has(self.tlsSecretName))",
+        message="http.ingressClassName and http.tlsSecretName need http.host",
+        holds=lambda _, spec: (
+            spec.http.host is not None or (spec.http.ingress_class_name is None and spec.http.tls_secret_name is None)
+        ),
+    ),
+    Rule(
+        path=("spec", "database"),
+        cel="has(self.urlFrom) || (!has(self.directUrlFrom) && !has(self.replicaUrlsFrom))",
+        message="database.directUrlFrom and database.replicaUrlsFrom need database.urlFrom",
+        holds=lambda _, spec: (
+            spec.database.url_from is not None
+            or (spec.database.direct_url_from is None and spec.database.replica_urls_from is None)
+        ),
+    ),
+    Rule(
+        path=("spec", "networkPolicy"),
+        cel="self.allowFrom.all(p, has(p.ipBlock) != (has(p.namespaceSelector) || has(p.podSelector)))",
+        message="networkPolicy.allowFrom takes per entry either ipBlock or namespaceSelector and podSelector",
+        holds=lambda _, spec: spec.network_policy is None or all(map(_is_one_peer, spec.network_policy.allow_from)),
+    ),
+    *_template_rules("web", lambda spec: spec.web),
+    *_template_rules("jobs", lambda spec: spec.jobs),
     Rule(
         path=("spec", "http", "trustProxy"),
         cel="has(self.hops) != has(self.cidrs)",

@@ -12,14 +12,15 @@ from typing import Any, Final
 from ccl_operator import names
 from ccl_operator.actions import Manifest
 from ccl_operator.api.rules import RULES, Rule
+from ccl_operator.api.shape import Shape
 from ccl_operator.api.status import Status
-from ccl_operator.api.v1alpha1 import Shape, Spec
+from ccl_operator.api.v1alpha1 import Spec
 
 Schema = dict[str, Any]
 
 _KEPT: Final = frozenset(
     {"type", "description", "default", "enum", "pattern", "format", "minimum", "maximum"}
-    | {"minLength", "maxLength", "minItems", "maxItems", "required"}
+    | {"minLength", "maxLength", "minItems", "maxItems", "maxProperties", "required"}
 )
 
 COLUMNS: Final[tuple[Mapping[str, Any], ...]] = (
@@ -30,6 +31,13 @@ COLUMNS: Final[tuple[Mapping[str, Any], ...]] = (
     {"name": "Backup", "type": "date", "jsonPath": ".status.backup.lastSuccess", "description": "Since the last one."},
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
 )
+
+#: What a HorizontalPodAutoscaler and ``kubectl scale`` read and write.
+SCALE: Final[Mapping[str, str]] = {
+    "specReplicasPath": ".spec.replicas",
+    "statusReplicasPath": ".status.replicas",
+    "labelSelectorPath": ".status.selector",
+}
 
 
 class Unbounded(ValueError):
@@ -63,7 +71,7 @@ def crd() -> Manifest:
                     "name": owner.version,
                     "served": True,
                     "storage": True,
-                    "subresources": {"status": {}},
+                    "subresources": {"status": {}, "scale": dict(SCALE)},
                     "additionalPrinterColumns": [dict(column) for column in COLUMNS],
                     "schema": {"openAPIV3Schema": _root()},
                 }
@@ -124,11 +132,16 @@ def _convert(schema: Mapping[str, Any], definitions: Mapping[str, Any], path: st
             result["properties"] = {
                 name: _convert(each, definitions, f"{path}.{name}") for name, each in properties.items()
             }
+        if isinstance(schema.get("additionalProperties"), Mapping):
+            result["additionalProperties"] = _convert(schema["additionalProperties"], definitions, f"{path}[]")
+            _bounded(result, "maxProperties", path)
         if "default" in result:
             result["default"] = _sparse(result["default"], result)
     elif result.get("type") == "array":
         result["items"] = _convert(schema["items"], definitions, f"{path}[]")
         _bounded(result, "maxItems", path)
+        if "default" in result:
+            result["default"] = [_trimmed(each, result["items"]) for each in result["default"]]
     elif result.get("type") == "string" and "enum" not in result and result.get("format") != "date-time":
         _bounded(result, "maxLength", path)
     return result
@@ -151,10 +164,15 @@ def _sparse(default: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
     fields = schema.get("properties", {})
     result: dict[str, Any] = {}
     for key, value in default.items():
-        wanted = _sparse(value, fields[key]) if isinstance(value, Mapping) else value
-        if value is not None and wanted != fields[key].get("default"):
+        # The entries of a map have no schema of their own.
+        wanted = _trimmed(value, fields.get(key, {}))
+        if value is not None and wanted != fields.get(key, {}).get("default"):
             result[key] = wanted
     return result
+
+
+def _trimmed(value: Any, schema: Schema) -> Any:
+    return _sparse(value, schema) if isinstance(value, Mapping) else value
 
 
 def _bounded(schema: Schema, bound: str, path: str) -> None:

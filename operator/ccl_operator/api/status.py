@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AwareDatetime, Field, ValidationError
 
 from ccl_operator.actions import Manifest
-from ccl_operator.api.v1alpha1 import Shape
+from ccl_operator.api.shape import Shape
 
 Short = Annotated[str, Field(max_length=512)]
 Message = Annotated[str, Field(max_length=4096)]
@@ -125,6 +125,7 @@ class Status(Shape):
     endpoint: Short | None = None
     replicas: int | None = None
     ready_replicas: int | None = None
+    selector: Short | None = Field(default=None, description="Labels of the stable web pods, for autoscaling.")
     stable: StableRevision | None = None
     candidate: Candidate | None = None
     rollout: Rollout = Rollout()

@@ -6,41 +6,19 @@ those of the API (camelCase on the wire).
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import Field, ValidationError
 
 from ccl_operator.actions import Manifest
-from ccl_operator.api.values import Bytes, Cpu, Duration
+from ccl_operator.api.shape import Cidr, LocalReference, SecretKeySelector, SecretName, SecretSource, Shape, Text
+from ccl_operator.api.values import Bytes, Duration
+from ccl_operator.api.workload import Autoscaling, Component, Jobs, Monitoring, NetworkPolicy, ServiceAccount
 
-Text = Annotated[str, Field(min_length=1, max_length=512)]
-SecretName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
-SecretKey = Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)]
 Image = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][-a-zA-Z0-9._/:@]*$", max_length=512)]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=512)]
 Host = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
 Origin = Annotated[str, Field(pattern=r"^(\*|https?://[^\s/,]+)$", max_length=300)]
-Cidr = Annotated[str, Field(pattern=r"^[0-9a-fA-F.:]+(/[0-9]{1,3})?$", max_length=50)]
-VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)]
+IngressClass = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
 CheckName = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9]{0,62}$", max_length=63)]
-
-
-class Shape(BaseModel):
-    """A part of the specification. Unknown fields are pruned by the API server, so they are ignored here too."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
-
-
-class SecretKeySelector(Shape):
-    """One key of a Secret in the same namespace."""
-
-    name: SecretName = Field(description="Name of the Secret.")
-    key: SecretKey = Field(description="Key inside the Secret.")
-
-
-class SecretSource(Shape):
-    """A value that comes from a Secret."""
-
-    secret_key_ref: SecretKeySelector = Field(description="The Secret and the key that hold the value.")
 
 
 class KeySource(Shape):
@@ -107,39 +85,18 @@ class Http(Shape):
     """How the service is reached."""
 
     host: Host | None = Field(default=None, description="Public host name; links are made with https://<host>.")
+    ingress_class_name: IngressClass | None = Field(
+        default=None, description="Class of an Ingress for the host; without class and TLS Secret none is made."
+    )
+    tls_secret_name: SecretName | None = Field(
+        default=None, description="Secret with the host's certificate, for the Ingress."
+    )
+    body_limit: Bytes | None = Field(default=None, description="Largest body of a request; absent: 10Mi.")
     cors_origins: tuple[Origin, ...] = Field(
         default=(), max_length=20, description="Origins whose pages may call the API; required in production."
     )
     trust_proxy: TrustProxy | None = Field(default=None, description="Absent: the socket's peer is the client.")
     rate_limit: RateLimit = Field(default=RateLimit(), description="Limit per client address.")
-
-
-class Quantities(Shape):
-    """Amounts of compute resources."""
-
-    cpu: Cpu | None = Field(default=None, description="CPUs, e.g. 500m.")
-    memory: Bytes | None = Field(default=None, description="Bytes of memory, e.g. 512Mi.")
-
-
-class Resources(Shape):
-    """What a container asks for, and its limits."""
-
-    requests: Quantities = Field(default=Quantities(cpu="100m", memory="256Mi"), description="Reserved amounts.")
-    limits: Quantities = Field(default=Quantities(memory="512Mi"), description="Upper bounds.")
-
-
-class Variable(Shape):
-    """One more environment variable, with a literal value."""
-
-    name: VariableName = Field(description="Name; one that the operator sets itself is refused.")
-    value: str = Field(max_length=4096, description="Value.")
-
-
-class Component(Shape):
-    """Pods of one kind: web or jobs."""
-
-    resources: Resources = Field(default=Resources(), description="Compute resources of each pod.")
-    extra_env: tuple[Variable, ...] = Field(default=(), max_length=50, description="More environment variables.")
 
 
 class Mail(Shape):
@@ -192,6 +149,12 @@ class Database(Shape):
     """The PostgreSQL that holds everything: one of your own, or an embedded one."""
 
     url_from: SecretSource | None = Field(default=None, description="Where the postgresql:// URL is.")
+    direct_url_from: SecretSource | None = Field(
+        default=None, description="URL past a pooler of your own, for migrations, backups and LISTEN."
+    )
+    replica_urls_from: SecretSource | None = Field(
+        default=None, description="URLs of read replicas, separated by commas."
+    )
     embedded: EmbeddedDatabase | None = Field(default=None, description="Let the operator run a PostgreSQL.")
     pool: Pool = Field(default=Pool(), description="Connection pool of each pod.")
     pooler: Pooler | None = Field(default=None, description="Absent: the pods connect to the database themselves.")
@@ -283,15 +246,22 @@ class Spec(Shape):
     """What is wanted."""
 
     image: Image = Field(description="Image of ccl-service.")
-    replicas: int = Field(default=1, ge=1, le=100, description="Web pods.")
+    image_pull_secrets: tuple[LocalReference, ...] = Field(
+        default=(), max_length=10, description="Secrets with the credentials of the images' registries."
+    )
+    replicas: int = Field(default=1, ge=1, le=100, description="Web pods; with autoscaling it is set from there.")
+    autoscaling: Autoscaling | None = Field(default=None, description="Web pods by load; absent: replicas counts.")
     environment: Literal["development", "staging", "production"] = Field(
         default="production", description="Kind of environment; production has more rules."
     )
-    deletion_policy: Literal["Retain"] = Field(default="Retain", description="Data and keys outlive the object.")
+    deletion_policy: Literal["Retain", "Delete"] = Field(
+        default="Retain", description="Whether data, backups and keys outlive this object (Retain) or go with it."
+    )
     paused: bool = Field(default=False, description="Stop acting, keep reporting.")
     http: Http = Field(default=Http(), description="How the service is reached.")
     web: Component = Field(default=Component(), description="Pods that answer requests.")
-    jobs: Component = Field(default=Component(), description="Pods that do the background work.")
+    jobs: Jobs = Field(default=Jobs(), description="Pods that do the background work.")
+    service_account: ServiceAccount = Field(default=ServiceAccount(), description="The ServiceAccount of all pods.")
     secrets: Secrets = Field(default=Secrets(), description="Keys and credentials.")
     mail: Mail = Field(default=Mail(), description="The sender that people see.")
     database: Database = Field(description="The PostgreSQL that holds everything.")
@@ -299,6 +269,13 @@ class Spec(Shape):
     migration: Migration = Field(default=Migration(), description="Database migrations.")
     promotion: Promotion = Field(default=Promotion(), description="How a new version takes over.")
     backup: Backup | None = Field(default=None, description="Backups; absent: none are made.")
+    monitoring: Monitoring | None = Field(default=None, description="Objects of the Prometheus operator; absent: none.")
+    network_policy: NetworkPolicy | None = Field(default=None, description="NetworkPolicies; absent: none are made.")
+
+
+def most_web_pods(spec: Spec) -> int:
+    """The most web pods that one revision may have."""
+    return max(spec.replicas, spec.autoscaling.max if spec.autoscaling else 0)
 
 
 class SpecRefused(Exception):

@@ -47,15 +47,24 @@ def canonical_cpu(text: str) -> str:
     return str(int(millis) // 1000) if millis % 1000 == 0 else f"{int(millis)}m"
 
 
+def whole_bytes(text: str) -> int:
+    """``10Mi`` → 10485760; a fraction of a byte is rounded up, as the API server does. Raises ValueError."""
+    return _bytes(text)[0]
+
+
 def canonical_bytes(text: str) -> str:
     """``1024Mi`` → ``1Gi``, ``1000M`` → ``1G``: the largest suffix of the same family that leaves a whole number."""
+    whole, family = _bytes(text)
+    for name, factor in sorted(family.items(), key=lambda item: -item[1]):
+        if whole and whole % factor == 0:
+            return f"{whole // factor}{name}"
+    return str(whole)
+
+
+def _bytes(text: str) -> tuple[int, dict[str, int]]:
     match = re.fullmatch(r"([0-9.]+)([A-Za-z]*)", text)
     if match is None:
         raise ValueError(f"{text!r} is not an amount of bytes")
     number, suffix = match.groups()
     family = _BINARY if suffix in _BINARY else _DECIMAL
-    whole = math.ceil(Decimal(number) * family.get(suffix, 1))  # the API server rounds a fraction of a byte up, too
-    for name, factor in sorted(family.items(), key=lambda item: -item[1]):
-        if whole and whole % factor == 0:
-            return f"{whole // factor}{name}"
-    return str(whole)
+    return math.ceil(Decimal(number) * family.get(suffix, 1)), family

@@ -7,7 +7,7 @@ from ccl_operator import names
 from ccl_operator.api.v1alpha1 import Backup
 from ccl_operator.api.values import canonical_bytes
 from ccl_operator.manifests import pods
-from ccl_operator.manifests.meta import Target, child, encoded
+from ccl_operator.manifests.meta import Target, child
 
 MOUNT: Final = "/backups"
 #: A backup that could not start for ten minutes is left to the next time.
@@ -15,7 +15,6 @@ START_DEADLINE_SECONDS: Final = 600
 RUN_DEADLINE_SECONDS: Final = 6 * 3600
 RETRIES: Final = 2
 KEPT_SECONDS: Final = 86_400
-URL: Final = "url"
 #: ``ccl-backup`` ends so when it was called wrongly: the next try would be no better.
 WRONG_USAGE: Final = 2
 #: Spelled as the API server stores it: the list is compared as a whole.
@@ -39,16 +38,9 @@ def volume(target: Target, wanted: Backup, *, present_size: str | None) -> dict[
     return child(names.VOLUME_CLAIM, target, name, body, component=names.BACKUP, kept=True)
 
 
-def secret(target: Target, url: str) -> dict[str, Any]:
-    """The database's address for the Jobs. Of no revision: a Job may outlive the one it was started under, and a retry
-    takes the credentials of its own day."""
-    body = {"type": "Opaque", "data": encoded({URL: url})}
-    return child(names.SECRET, target, names.backup(target.instance), body, component=names.BACKUP)
-
-
 def cron_job(target: Target, wanted: Backup, *, image: str) -> dict[str, Any]:
     """``ccl-backup dump`` at the wanted times."""
-    source = {"secretKeyRef": {"name": names.backup(target.instance), "key": URL}}
+    source = {"secretKeyRef": {"name": names.direct(target.instance), "key": "DATABASE_URL"}}
     container = pods.container(
         "backup",
         image,
@@ -70,7 +62,13 @@ def cron_job(target: Target, wanted: Backup, *, image: str) -> dict[str, Any]:
         "ttlSecondsAfterFinished": KEPT_SECONDS,
         "template": {
             "metadata": {"labels": labels},
-            "spec": pods.pod(pods.SERVICE_USER, [container], volumes, restartPolicy="Never"),
+            "spec": pods.pod(
+                pods.SERVICE_USER,
+                [container],
+                volumes,
+                restartPolicy="Never",
+                **pods.identity(target.instance, target.pulls),
+            ),
         },
     }
     body = {

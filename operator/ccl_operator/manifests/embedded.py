@@ -53,11 +53,12 @@ def postgres(target: Target, wanted: EmbeddedDatabase, image: str) -> dict[str, 
         [{"name": "run", "emptyDir": {}}],
         # A shutdown with its checkpoint may take a while; killed, it would recover from the log instead.
         terminationGracePeriodSeconds=60,
+        **pods.pulling(target.pulls),
     )
-    claims = [_volume_claim_template(target, wanted)]
-    return _stateful_set(
-        target, names.POSTGRES, names.postgres(target.instance), spec, {"volumeClaimTemplates": claims}
-    )
+    parts: dict[str, Any] = {"volumeClaimTemplates": [_volume_claim_template(target, wanted)]}
+    if not target.keep:
+        parts["persistentVolumeClaimRetentionPolicy"] = {"whenDeleted": "Delete", "whenScaled": "Retain"}
+    return _stateful_set(target, names.POSTGRES, names.postgres(target.instance), spec, parts)
 
 
 def redis(target: Target, image: str) -> dict[str, Any]:
@@ -70,7 +71,7 @@ def redis(target: Target, image: str) -> dict[str, Any]:
         resources={"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": {"memory": "192Mi"}},
         readinessProbe={"tcpSocket": {"port": "redis"}, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 3},
     )
-    spec = pods.pod(pods.DATABASE_USER, [container])
+    spec = pods.pod(pods.DATABASE_USER, [container], **pods.pulling(target.pulls))
     return _stateful_set(target, names.REDIS, names.redis(target.instance), spec, {})
 
 

@@ -16,12 +16,22 @@ class Target:
     instance: str
     namespace: str
     uid: str
+    #: Whether data and keys outlive the object.
+    keep: bool = True
+    #: Secrets with which images are pulled.
+    pulls: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, owner: Manifest) -> "Target":
         """From the object as the API server holds it."""
-        metadata = owner["metadata"]
-        return cls(instance=metadata["name"], namespace=metadata["namespace"], uid=metadata["uid"])
+        metadata, spec = owner["metadata"], owner.get("spec") or {}
+        return cls(
+            instance=metadata["name"],
+            namespace=metadata["namespace"],
+            uid=metadata["uid"],
+            keep=spec.get("deletionPolicy") != "Delete",
+            pulls=tuple(each["name"] for each in spec.get("imagePullSecrets") or ()),
+        )
 
 
 def child(
@@ -34,13 +44,14 @@ def child(
     revision: str | None = None,
     kept: bool = False,
 ) -> dict[str, Any]:
-    """A child object. ``kept``: without owner reference, so that it outlives the CclDeployment."""
+    """A child object. ``kept``: under the policy Retain without owner reference, so that it outlives the
+    CclDeployment."""
     metadata: dict[str, Any] = {
         "name": name,
         "namespace": target.namespace,
         "labels": names.labels(target.instance, component, revision),
     }
-    if not kept:
+    if not (kept and target.keep):
         metadata["ownerReferences"] = [owner_reference(target)]
     return {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, **body}
 

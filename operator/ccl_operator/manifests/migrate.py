@@ -28,7 +28,7 @@ def job(target: Target, revision: str, image: str, *, attempt: int, timeout_seco
     )
     template = {
         "metadata": {"labels": names.labels(target.instance, names.MIGRATE, revision)},
-        "spec": pods.pod(pods.SERVICE_USER, [container], restartPolicy="Never"),
+        "spec": pods.pod(pods.SERVICE_USER, [container], restartPolicy="Never", **pods.pulling(target.pulls)),
     }
     body = {
         "spec": {

@@ -60,6 +60,16 @@ def pod(
     }
 
 
+def identity(instance: str, pulls: Sequence[str]) -> dict[str, Any]:
+    """ServiceAccount, and Secrets for pulling images; no field when there is none."""
+    return {"serviceAccountName": names.service_account(instance), **pulling(pulls)}
+
+
+def pulling(pulls: Sequence[str]) -> dict[str, Any]:
+    """Only the Secrets for pulling images."""
+    return {"imagePullSecrets": [{"name": name} for name in pulls]} if pulls else {}
+
+
 def service_environment(instance: str, revision: str, extra: Mapping[str, str]) -> dict[str, Any]:
     """``envFrom`` and ``env`` of a service container. The API version of a field is said, because the field reference
     is compared as a whole and the API server fills it in."""

@@ -122,6 +122,7 @@ def deployment(target: Target, wanted: Pooler, image: str) -> dict[str, Any]:
         [{"name": "config", "secret": {"secretName": name, "defaultMode": pods.SECRET_MODE}}],
         terminationGracePeriodSeconds=GRACE_SECONDS,
         topologySpreadConstraints=[_spread(target.instance)],
+        **pods.pulling(target.pulls),
     )
     body = {
         "spec": {

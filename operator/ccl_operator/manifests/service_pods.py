@@ -3,13 +3,13 @@
 A template is made once per revision and then stored; nothing in it may depend on the operator's version or on time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ccl_operator import names
 from ccl_operator.actions import Manifest
-from ccl_operator.api.v1alpha1 import Component, Quantities
 from ccl_operator.api.values import canonical_bytes, canonical_cpu
+from ccl_operator.api.workload import Component, Probe, Quantities, Template, Toleration
 from ccl_operator.manifests import pods
 from ccl_operator.manifests.meta import Target, child
 
@@ -21,9 +21,21 @@ COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def template(instance: str, component: str, revision: str, image: str, wanted: Component) -> dict[str, Any]:
+#: Kind of probe → path, period in seconds, failures. Two minutes to come up: afterwards liveness may restart it.
+#: Liveness never looks at a dependency.
+PROBES: Final[Mapping[str, tuple[str, int, int]]] = {
+    "startup": ("/live", 2, 60),
+    "liveness": ("/live", 10, 3),
+    "readiness": ("/ready", 3, 2),
+}
+
+
+def template(
+    instance: str, component: str, revision: str, image: str, wanted: Component, *, pulls: Sequence[str] = ()
+) -> dict[str, Any]:
     """Pod template of ``web`` or ``jobs``."""
-    labels = names.labels(instance, component, revision)
+    more = wanted.template
+    labels = {**dict(sorted(more.labels.items())), **names.labels(instance, component, revision)}
     container = pods.container(
         "service",
         image,
@@ -31,10 +43,9 @@ def template(instance: str, component: str, revision: str, image: str, wanted: C
         ports=pods.http_port(),
         resources=resources(wanted),
         mounts=pods.key_mounts(),
-        # Two minutes to come up: afterwards liveness may restart it. Liveness never looks at a dependency.
-        startupProbe=pods.http_probe("/live", period=2, failures=60),
-        livenessProbe=pods.http_probe("/live", period=10, failures=3),
-        readinessProbe=pods.http_probe("/ready", period=3, failures=2),
+        startupProbe=_probe("startup", wanted.probes.startup),
+        livenessProbe=_probe("liveness", wanted.probes.liveness),
+        readinessProbe=_probe("readiness", wanted.probes.readiness),
         **pods.service_environment(instance, revision, {item.name: item.value for item in wanted.extra_env}),
     )
     spec = pods.pod(
@@ -43,8 +54,11 @@ def template(instance: str, component: str, revision: str, image: str, wanted: C
         pods.key_volumes(instance),
         terminationGracePeriodSeconds=GRACE_SECONDS,
         topologySpreadConstraints=[_spread(names.selector(instance, component, revision))],
+        **pods.identity(instance, pulls),
+        **_placement(more),
     )
-    return {"metadata": {"labels": labels}, "spec": spec}
+    annotations = {"annotations": dict(sorted(more.annotations.items()))} if more.annotations else {}
+    return {"metadata": {"labels": labels, **annotations}, "spec": spec}
 
 
 def deployment(
@@ -68,6 +82,29 @@ def resources(wanted: Component) -> dict[str, Any]:
     """Requests and limits in the API server's own spelling."""
     parts = {"requests": wanted.resources.requests, "limits": wanted.resources.limits}
     return {name: amounts for name, part in parts.items() if (amounts := _amounts(part))}
+
+
+def _probe(kind: str, wanted: Probe) -> dict[str, Any]:
+    path, period, failures = PROBES[kind]
+    return pods.http_probe(
+        path,
+        period=wanted.period_seconds or period,
+        failures=wanted.failure_threshold or failures,
+        timeout=wanted.timeout_seconds or 2,
+    )
+
+
+def _placement(wanted: Template) -> dict[str, Any]:
+    parts = {
+        "nodeSelector": dict(sorted(wanted.node_selector.items())),
+        "tolerations": [_toleration(each) for each in wanted.tolerations],
+        "priorityClassName": wanted.priority_class_name,
+    }
+    return {name: value for name, value in parts.items() if value}
+
+
+def _toleration(wanted: Toleration) -> dict[str, Any]:
+    return wanted.model_dump(by_alias=True, exclude_none=True)
 
 
 def _amounts(part: Quantities) -> dict[str, str]:

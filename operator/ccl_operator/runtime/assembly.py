@@ -35,7 +35,7 @@ from ccl_operator.runtime.queue import WorkQueue
 from ccl_operator.runtime.reconcile import Reconciler
 from ccl_operator.runtime.references import References
 from ccl_operator.runtime.reflector import Reflector, Sink
-from ccl_operator.runtime.sinks import ChildSink, WatchedSecretSink
+from ccl_operator.runtime.sinks import ChildSink, OptionalChildSink, WatchedSecretSink
 from ccl_operator.runtime.start import CannotStart
 from ccl_operator.runtime.workers import Workers
 from ccl_operator.runtime.writer import Writer
@@ -217,15 +217,24 @@ class Operator:
         scopes: Sequence[str | None] = self._place.namespaces or (None,)
         watched = WatchedSecretSink(self._references, self._queue.add)
         kinds: list[tuple[Resource, str, Sink]] = [
-            (kind, OURS, ChildSink(self._cache, kind, self._queue.add)) for kind in names.CHILDREN
+            (kind, OURS, ChildSink(self._cache, kind, self._queue.add))
+            for kind in names.CHILDREN
+            if kind not in names.OPTIONAL
         ]
         kinds.append((names.SECRET, names.WATCH_LABEL, watched))
-        failures = self._metrics.watch_failures
-        return tuple(
-            Reflector(client, kind, scope, selector, sink, clock=clock, random=random, failures=failures)
+        shared: dict[str, Any] = {"clock": clock, "random": random, "failures": self._metrics.watch_failures}
+        found = [
+            Reflector(client, kind, scope, selector, sink, **shared)
             for scope in scopes
             for kind, selector, sink in kinds
-        )
+        ]
+        optional = [OptionalChildSink(self._cache, kind, self._queue.add) for kind in names.OPTIONAL]
+        found += [
+            Reflector(client, sink.resource, scope, OURS, sink, absent=sink.absent, **shared)
+            for scope in scopes
+            for sink in optional
+        ]
+        return tuple(found)
 
 
 def _task(coroutine: Coroutine[Any, Any, Any] | asyncio.Future[Any], name: str) -> asyncio.Task[Any]:

@@ -26,6 +26,7 @@ class Cache:
         self._forbidden: dict[Key, Mapping[Resource, str]] = {}
         self._refused: dict[Key, Mapping[Name, str]] = {}
         self._probes: dict[Key, Mapping[str, Probe]] = {}
+        self._served: frozenset[Resource] = frozenset()
 
     # What observe reads.
 
@@ -52,6 +53,10 @@ class Cache:
     def refused(self, key: Key) -> Mapping[Name, str]:
         """Children that the API server did not take in the last pass, and why."""
         return self._refused.get(key, MappingProxyType({}))
+
+    def served(self) -> frozenset[Resource]:
+        """Which of the optional kinds the API server serves."""
+        return self._served
 
     def probes(self, key: Key) -> Mapping[str, Probe]:
         """Last gate answers by pod UID."""
@@ -120,6 +125,12 @@ class Cache:
             self._foreign[key] = found
         else:
             self._foreign.pop(key, None)
+        return changed
+
+    def set_served(self, resource: Resource, *, served: bool) -> bool:
+        """Remember whether an optional kind is there. True when that is a change."""
+        after = self._served | {resource} if served else self._served - {resource}
+        changed, self._served = after != self._served, after
         return changed
 
     def set_forbidden(self, key: Key, found: Mapping[Resource, str]) -> bool:

@@ -15,13 +15,15 @@ from prometheus_client import Counter
 from ccl_operator.actions import Manifest, Resource
 from ccl_operator.runtime.backoff import Backoff
 from ccl_operator.runtime.client import Client, WatchEvent
-from ccl_operator.runtime.errors import ApiError, Gone
+from ccl_operator.runtime.errors import ApiError, Gone, NotFound
 
 #: After so many failures in a row the resourceVersion itself is suspect: list again.
 RELIST_AFTER: Final = 3
 #: A stream that ends sooner than this did not help: wait before the next.
 MIN_STREAM: Final = 1.0
 
+#: How often a kind that the cluster does not have is asked for, in seconds.
+ABSENT_RETRY: Final = 20.0
 #: A kind that was silent for so long, in seconds, is not watched any more, whatever the code believes: bookmarks come
 #: every minute.
 DEAF_AFTER: Final = 300.0
@@ -43,7 +45,10 @@ class Sink(Protocol):
 
 
 class Reflector:
-    """One kind in one namespace (None: all). ``clock`` is monotonic, in seconds."""
+    """One kind in one namespace (None: all). ``clock`` is monotonic, in seconds.
+
+    ``absent``: the kind may be missing in this cluster; called each time it is found to be.
+    """
 
     def __init__(
         self,
@@ -56,12 +61,14 @@ class Reflector:
         clock: Callable[[], float],
         random: Callable[[], float],
         failures: Counter,
+        absent: Callable[[], None] | None = None,
     ) -> None:
         self.resource, self.namespace = resource, namespace
         self.deaf_after = DEAF_AFTER
         self.synced = asyncio.Event()
         self._client, self._selector, self._sink, self._clock = client, selector, sink, clock
         self._backoff = Backoff(first=0.5, longest=30.0, random=random)
+        self._absent = absent
         self._resource_version: str | None = None
         self._failures = 0
         self._counter = failures.labels(resource.plural)
@@ -82,12 +89,26 @@ class Reflector:
             except Gone:
                 self._resource_version = None
                 log.info("watch is too old, listing again", action="watch.gone", resource=self.resource.plural)
+            except NotFound as error:
+                await self._wait_for_kind(error)
+                continue
             except ApiError as error:
                 await self._recover(error)
                 continue
             if self._clock() - started < MIN_STREAM:
                 # Whoever ends every stream at once (a proxy, a server shutting down) is not asked in a tight loop.
                 await asyncio.sleep(self._backoff.delay(1))
+
+    async def _wait_for_kind(self, error: NotFound) -> None:
+        """A kind of others that is not there yet, or not any more, is no failure."""
+        if self._absent is None:
+            await self._recover(error)
+            return
+        self._resource_version = None
+        self._heard()
+        self._absent()
+        self.synced.set()
+        await asyncio.sleep(ABSENT_RETRY)
 
     async def _recover(self, error: ApiError) -> None:
         self._failures += 1

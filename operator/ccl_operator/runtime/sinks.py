@@ -33,6 +33,28 @@ class ChildSink:
             self._enqueue(key)
 
 
+class OptionalChildSink(ChildSink):
+    """Children of a kind that the cluster may not have: its coming and going concerns every CclDeployment."""
+
+    def replaced(self, items: tuple[Manifest, ...], listed_at: int, namespace: str | None) -> None:
+        """A listing: the kind is there."""
+        self._note(served=True)
+        super().replaced(items, listed_at, namespace)
+
+    @property
+    def resource(self) -> Resource:
+        """The kind."""
+        return self._resource
+
+    def absent(self) -> None:
+        """The API server does not know the kind."""
+        self._note(served=False)
+
+    def _note(self, *, served: bool) -> None:
+        if self._cache.set_served(self._resource, served=served):
+            self._wake(set(self._cache.owner_keys()))
+
+
 class WatchedSecretSink:
     """Secrets that carry the watch label: only the hint counts, the content is read by name as always.
 

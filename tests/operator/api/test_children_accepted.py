@@ -5,15 +5,41 @@ import pytest
 from ccl_operator import names
 from ccl_operator.runtime.drift import drift
 from tests.operator.api.conftest import NAMESPACE
-from tests.unit.operator.conftest import SimulatedCluster
+from tests.operator.monitoring_kinds import install
+from tests.unit.operator.conftest import SPEC, SimulatedCluster
 
 NEW = "localhost/ccl/ccl-service:2"
+TEMPLATE = {
+    "labels": {"team": "loans"},
+    "annotations": {"example.com/note": "hello"},
+    "nodeSelector": {"disk": "fast"},
+    "tolerations": [{"key": "spot", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}],
+    "priorityClassName": "system-cluster-critical",
+}
+#: A specification that asks for every kind of child.
+EVERYTHING = {
+    **SPEC,
+    "imagePullSecrets": [{"name": "registry"}],
+    "autoscaling": {"min": 2, "max": 4},
+    "http": {**SPEC["http"], "ingressClassName": "nginx", "tlsSecretName": "tls", "bodyLimit": "5Mi"},
+    "web": {"template": TEMPLATE, "probes": {"readiness": {"periodSeconds": 5}}},
+    "jobs": {"template": {"labels": {"team": "loans"}}, "replicas": 2},
+    "serviceAccount": {"annotations": {"iam.example.com/role": "backup"}},
+    "networkPolicy": {"allowFrom": [{"ipBlock": {"cidr": "10.0.0.0/8"}}, {"namespaceSelector": {}}]},
+    "monitoring": {},
+    "deletionPolicy": "Delete",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _kinds_of_the_prometheus_operator(api):
+    install(api)
 
 
 @pytest.fixture(scope="module")
 def walked():
     """All manifests of two promotions, in the order of writing, and the last status."""
-    cluster = SimulatedCluster()
+    cluster = SimulatedCluster(spec=EVERYTHING, served_kinds=frozenset(names.OPTIONAL))
     written = {}
     apply = cluster._apply
 
@@ -51,7 +77,7 @@ def test_every_pod_passes_the_profile_restricted(rest, walked):
         for (resource, _), manifest in walked[1].items()
         if resource in {names.DEPLOYMENT, names.STATEFUL_SET, names.JOB, names.CRON_JOB}
     ]
-    assert len(templates) == 9
+    assert len(templates) == 10
     for template in templates:
         # The volume that the StatefulSet's controller would add.
         volumes = [*template["spec"]["volumes"], {"name": "data", "emptyDir": {}}]

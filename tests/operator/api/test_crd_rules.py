@@ -55,12 +55,12 @@ def test_every_transition_rule_is_tried():
 
 
 REFUSED_FIELDS = [
-    ("deletionPolicy", {"deletionPolicy": "Delete"}),
+    ("deletionPolicy", {"deletionPolicy": "Forget"}),
     ("environment", {"environment": "prod"}),
     ("replicas", {"replicas": -1}),
     ("migration.timeout", {"migration": {"timeout": "10 minutes"}}),
     ("resources.limits.memory", {"web.resources": {"limits": {"memory": "much"}}}),
-    ("unknown field", {"autoscaling": {"max": 5}}),
+    ("unknown field", {"autoscaler": {"max": 5}}),
     ("schedule", {"backup.schedule": REMOVED}),
     ("image", {"image": REMOVED}),
 ]

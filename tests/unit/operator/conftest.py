@@ -95,6 +95,7 @@ class SimulatedCluster:
     writes: int = 0
     served: list[str | None] = field(default_factory=list)
     frozen: set[str] = field(default_factory=set)
+    served_kinds: frozenset[Resource] = frozenset()
     _serial: int = 0
 
     def __post_init__(self) -> None:
@@ -155,6 +156,7 @@ class SimulatedCluster:
             foreign=frozenset(self.foreign),
             probes=self._probes(),
             refused=dict(self.refused),
+            served=self.served_kinds,
         )
 
     def reconcile(self) -> Plan:

@@ -33,6 +33,9 @@ class Cache:
     def refused(self, key):
         return {(names.CRON_JOB, "ccl-backup"): "no such schedule"}
 
+    def served(self):
+        return frozenset({names.POD_MONITOR})
+
     def probes(self, key):
         return {"uid": Probe(START, None, "refused")}
 
@@ -58,4 +61,5 @@ def test_what_the_last_writes_found_is_part_of_it():
     assert observed.foreign == {(names.SERVICE, "ccl")}
     assert observed.forbidden == {names.JOB: "create"}
     assert observed.refused == {(names.CRON_JOB, "ccl-backup"): "no such schedule"}
+    assert observed.served == {names.POD_MONITOR}
     assert observed.probes["uid"].error == "refused"

@@ -215,7 +215,7 @@ def test_a_backup_no_longer_asked_for_loses_its_schedule_and_keeps_its_volume(pr
     del promoted.spec["backup"]
     promoted.change()
     promoted.run()
-    assert promoted.named(names.CRON_JOB) == []
+    assert promoted.named(names.CRON_JOB) == ["ccl-maintain"]
     assert "ccl-backups" in promoted.named(names.VOLUME_CLAIM)
 
 
@@ -294,12 +294,14 @@ def test_keys_that_are_lost_lead_to_one_new_revision(promoted):
 def test_the_address_for_backups_is_of_no_revision_and_goes_past_the_pooler(promoted):
     promoted.change(database={**promoted.spec["database"], "pooler": {}})
     promoted.run()
-    secret = promoted.get(names.SECRET, "ccl-backup")
-    url = base64.b64decode(secret["data"]["url"]).decode()
+    secret = promoted.get(names.SECRET, "ccl-direct")
+    url = base64.b64decode(secret["data"]["DATABASE_URL"]).decode()
     assert "@ccl-postgres.loans.svc:5432/" in url
     assert names.REVISION_LABEL not in secret["metadata"]["labels"]
     container = promoted.get(names.CRON_JOB, "ccl-backup")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    assert container["containers"][0]["env"][0]["valueFrom"] == {"secretKeyRef": {"name": "ccl-backup", "key": "url"}}
+    assert container["containers"][0]["env"][0]["valueFrom"] == {
+        "secretKeyRef": {"name": "ccl-direct", "key": "DATABASE_URL"}
+    }
 
 
 def test_a_refused_child_is_named_and_does_not_hold_a_newer_specification(promoted):

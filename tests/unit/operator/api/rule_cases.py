@@ -97,6 +97,58 @@ CASES: Final = (
         {"replicas": 2},
     ),
     Case(
+        "autoscaling.max above 1 needs sessions.redis",
+        {"autoscaling": {"max": 3}, "sessions": {"redis": {"embedded": {}}}},
+        {"autoscaling": {"max": 3}},
+    ),
+    Case(
+        "autoscaling.min must not be above",
+        {"autoscaling": {"min": 2, "max": 2}, "sessions": {"redis": {"embedded": {}}}},
+        {"autoscaling": {"min": 3, "max": 2}, "sessions": {"redis": {"embedded": {}}}},
+    ),
+    Case(
+        "autoscaling needs web.resources.requests.cpu",
+        {"autoscaling": {"max": 1}, "web.resources": {"requests": {"cpu": "1"}}},
+        {"autoscaling": {"max": 1}, "web.resources": {"requests": {"memory": "1Gi"}}},
+    ),
+    Case(
+        "http.ingressClassName and http.tlsSecretName need",
+        {"http.host": "loans.example.com", "http.tlsSecretName": "tls", "http.ingressClassName": "nginx"},
+        {"http.tlsSecretName": "tls"},
+    ),
+    Case(
+        "database.directUrlFrom and database.replicaUrlsFrom need",
+        {
+            "database": {
+                "urlFrom": {"secretKeyRef": SELECTOR},
+                "directUrlFrom": {"secretKeyRef": SELECTOR},
+                "replicaUrlsFrom": {"secretKeyRef": SELECTOR},
+            }
+        },
+        {"database.directUrlFrom": {"secretKeyRef": SELECTOR}},
+    ),
+    Case(
+        "networkPolicy.allowFrom takes per entry",
+        {"networkPolicy": {"allowFrom": [{"podSelector": {}, "namespaceSelector": {}}, {"ipBlock": {"cidr": "::/0"}}]}},
+        {"networkPolicy": {"allowFrom": [{"podSelector": {}, "ipBlock": {"cidr": "10.0.0.0/8"}}]}},
+    ),
+    *(
+        case
+        for component in ("web", "jobs")
+        for case in (
+            Case(
+                f"{component}.template.labels must not set",
+                {f"{component}.template": {"labels": {"team": "loans"}}},
+                {f"{component}.template": {"labels": {"app.kubernetes.io/instance": "other"}}},
+            ),
+            Case(
+                f"{component}.template.tolerations needs key",
+                {f"{component}.template": {"tolerations": [{"operator": "Exists"}, {"key": "a", "value": "b"}]}},
+                {f"{component}.template": {"tolerations": [{"value": "b"}]}},
+            ),
+        )
+    ),
+    Case(
         "http.trustProxy needs exactly one",
         {"http.trustProxy": {"cidrs": ["10.0.0.0/8"]}},
         {"http.trustProxy": {"cidrs": ["10.0.0.0/8"], "hops": 1}},

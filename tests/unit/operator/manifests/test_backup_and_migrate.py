@@ -47,7 +47,7 @@ def test_a_backup_is_told_where_from_where_to_and_how_many():
     (container,) = cron_spec()["jobTemplate"]["spec"]["template"]["spec"]["containers"]
     assert container["command"] == ["ccl-backup", "dump"]
     url, destination, keep = container["env"]
-    assert url["valueFrom"]["secretKeyRef"] == {"name": "ccl-backup", "key": "url"}
+    assert url["valueFrom"]["secretKeyRef"] == {"name": "ccl-direct", "key": "DATABASE_URL"}
     assert destination["value"] == "file:///backups"
     assert keep["value"] == "3"
 

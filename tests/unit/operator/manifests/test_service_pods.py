@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from ccl_operator import names
-from ccl_operator.api.v1alpha1 import Component
+from ccl_operator.api.workload import Component
 from ccl_operator.manifests.meta import Target
 from ccl_operator.manifests.service_pods import deployment, template
 

@@ -1,0 +1,48 @@
+"""What the Prometheus operator reads: which pods to scrape, and the alerts. Pure, but for the rules' own file.
+
+Pods are scraped, not the Service: jobs pods have none, and the candidate's pods are worth watching too.
+"""
+
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+import yaml
+
+from ccl_operator import names
+from ccl_operator.environment import MONITOR_TOKEN
+from ccl_operator.manifests.meta import Target, child
+
+METRICS_PATH: Final = "/api/monitoring/metrics/prometheus"
+INTERVAL: Final = "30s"
+
+
+def monitor(target: Target) -> dict[str, Any]:
+    """PodMonitor of web and jobs pods; the rules find its series by the instance label."""
+    token = {"name": names.monitor(target.instance), "key": MONITOR_TOKEN}
+    endpoint = {
+        "port": "http",
+        "path": METRICS_PATH,
+        "interval": INTERVAL,
+        "authorization": {"type": "Bearer", "credentials": token},
+    }
+    components = {"key": names.COMPONENT_LABEL, "operator": "In", "values": [names.JOBS, names.WEB]}
+    body = {
+        "spec": {
+            "selector": {"matchLabels": {names.INSTANCE_LABEL: target.instance}, "matchExpressions": [components]},
+            "podTargetLabels": [names.INSTANCE_LABEL, names.COMPONENT_LABEL],
+            "podMetricsEndpoints": [endpoint],
+        }
+    }
+    return child(names.POD_MONITOR, target, target.instance, body)
+
+
+def rules(target: Target) -> dict[str, Any]:
+    """PrometheusRule with the alerts of this object."""
+    text = _template().replace("__NAMESPACE__", target.namespace).replace("__NAME__", target.instance)
+    return child(names.PROMETHEUS_RULE, target, target.instance, {"spec": yaml.safe_load(text)})
+
+
+@cache
+def _template() -> str:
+    return files("ccl_operator.manifests").joinpath("rules", "service.yaml").read_text(encoding="utf-8")
