@@ -3,7 +3,8 @@
 import base64
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -177,15 +178,31 @@ class Place:
 
 
 @pytest.fixture
-def place(server: ApiServer, api: KubernetesApi, tmp_path: Path, _numbers: Iterator[int]) -> Iterator[Place]:
+def make_place(
+    server: ApiServer, api: KubernetesApi, tmp_path: Path, _numbers: Iterator[int]
+) -> Iterator[Callable[[], Place]]:
+    """Makes fresh namespaces with the operator's role in them."""
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(_place(server, api, tmp_path, next(_numbers)))
+
+
+@pytest.fixture
+def place(make_place: Callable[[], Place]) -> Place:
     """A fresh namespace with the operator's role in it."""
-    number = next(_numbers)
+    return make_place()
+
+
+@contextmanager
+def _place(server: ApiServer, api: KubernetesApi, tmp_path: Path, number: int) -> Iterator[Place]:
     namespace = f"test-{number}"
+    folder = tmp_path / namespace
+    folder.mkdir()
     api.create(NAMESPACE, None, {"metadata": {"name": namespace}})
     grant(api, namespace, rbac.rules())
     # Of this process alone: the port is fixed, and somebody else may run the same tests.
-    addresses = (f"127.{64 + os.getpid() % 128}.{number}.{pod}" for pod in range(1, 255))
-    found = Place(server, api, namespace, ByHand(api, namespace, addresses), tmp_path)
+    network = f"127.{64 + (os.getpid() + number // 250) % 128}.{1 + number % 250}"
+    addresses = (f"{network}.{pod}" for pod in range(1, 255))
+    found = Place(server, api, namespace, ByHand(api, namespace, addresses), folder)
     found.hand.token = found.monitor_token
     try:
         yield found
@@ -193,7 +210,7 @@ def place(server: ApiServer, api: KubernetesApi, tmp_path: Path, _numbers: Itera
         for process in found.processes:
             process.kill()
         found.hand.close()
-        for log in sorted(tmp_path.glob("*.log")):
+        for log in sorted(folder.glob("*.log")):
             # Shown when the test fails.
             print(f"{log.name}:\n{log.read_text()[-20_000:]}")
 
