@@ -122,7 +122,7 @@ def _kube_apiserver(kube: Path, workdir: Path, etcd_port: int, port: int) -> lis
     return [
         *(str(kube), "kube-apiserver", f"--etcd-servers=http://127.0.0.1:{etcd_port}", f"--cert-dir={workdir}"),
         *("--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", f"--secure-port={port}"),
-        *("--service-cluster-ip-range=10.0.0.0/24", "--authorization-mode=RBAC", "--endpoint-reconciler-type=none"),
+        *("--service-cluster-ip-range=10.0.0.0/16", "--authorization-mode=RBAC", "--endpoint-reconciler-type=none"),
         *("--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={workdir}/sa.pub"),
         *(f"--service-account-signing-key-file={workdir}/sa.key", f"--token-auth-file={workdir}/tokens.csv"),
         # Nothing creates the ServiceAccount `default` here, and the plugin refuses pods without one.
