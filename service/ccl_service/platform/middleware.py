@@ -149,9 +149,10 @@ class Gate:
     def _https(self, request: web.Request) -> bool:
         if request.secure:
             return True
+        if request.headers.get("X-Forwarded-Proto", "").split(",")[-1].strip().lower() != "https":
+            return False
         peer = parse_address(request.remote)
-        trusted = peer is not None and self.settings.trust_proxy.trusts(peer)
-        return trusted and request.headers.get("X-Forwarded-Proto", "").split(",")[-1].strip().lower() == "https"
+        return peer is not None and self.settings.trust_proxy.trusts(peer)
 
     def _cors(self, request: web.Request) -> Mapping[str, str]:
         origin = request.headers.get("Origin")
