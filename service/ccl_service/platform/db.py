@@ -80,6 +80,14 @@ class ConnectionLost(DatabaseUnavailable):
     """The connection ended; whether the statement ran is not known."""
 
 
+def _said_good_bye(exc: BaseException) -> bool:
+    """Whether the connection had ended before the statement. asyncpg has no class of its own for it."""
+    if isinstance(exc, asyncpg.InterfaceError):
+        return "clos" in str(exc)  # "connection is closed", "pool is closing"
+    # the server ended an idle connection, and what it said last has been read, but not yet the end itself
+    return isinstance(exc, asyncpg.InternalClientError) and "another operation" in str(exc)
+
+
 def translate(exc: BaseException) -> CclError | None:
     """The service's error for one of the driver's; None for what is a bug in a statement."""
     for kind, name in _KINDS.items():
@@ -90,8 +98,7 @@ def translate(exc: BaseException) -> CclError | None:
         return ValueRefused()
     if isinstance(exc, _AGAIN):
         return StatementAborted()
-    if isinstance(exc, _LOST) or (isinstance(exc, asyncpg.InterfaceError) and "clos" in str(exc)):
-        # "connection is closed", "pool is closing": asyncpg has no class of its own for it
+    if isinstance(exc, _LOST) or _said_good_bye(exc):
         return ConnectionLost()
     if isinstance(exc, _AWAY):
         return DatabaseUnavailable()
@@ -103,7 +110,7 @@ def translated() -> Iterator[None]:
     """Let only our own errors out."""
     try:
         yield
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as exc:
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError) as exc:
         error = translate(exc)
         if error is None:
             raise
@@ -206,7 +213,8 @@ def _cut_off(exc: BaseException) -> bool:
     """Whether a statement may still be running on the connection, or the connection is gone."""
     if isinstance(exc, asyncpg.PostgresError | CclError):
         return isinstance(exc, DatabaseUnavailable | asyncpg.PostgresConnectionError)
-    return not isinstance(exc, Exception) or isinstance(exc, TimeoutError | OSError | asyncpg.InterfaceError)
+    gone = TimeoutError | OSError | asyncpg.InterfaceError | asyncpg.InternalClientError
+    return not isinstance(exc, Exception) or isinstance(exc, gone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,8 +362,9 @@ class PoolDb(Db):
         try:
             async with asyncio.timeout(CANCEL_SECONDS):
                 await con.execute("ROLLBACK")  # waits for the cancelled statement's end first
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
-            con.terminate()
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError):
+            with contextlib.suppress(asyncpg.InterfaceError):  # it has ended, and the pool knows
+                con.terminate()
         finally:
             try:
                 await self._pool.release(con)
