@@ -54,12 +54,15 @@ Run = Callable[[Upkeep], Awaitable[Outcome]]
 
 
 def tasks(rules: Sequence[Retention], checks: Sequence[Check]) -> tuple[tuple[str, Run], ...]:
-    """Every task by name, in the order in which they run: what was done is sealed, also that something was purged."""
+    """Every task by name, in the order in which they run.
+
+    Dead rows are looked at before retention makes new ones, and what was done is sealed, also that something was purged.
+    """
     return (
+        ("statistics:vacuum", _vacuum),
         *((f"retention:{rule.name}", partial(_purge, rule)) for rule in rules),
         ("audit:seal", _seal),
         ("statistics:analyze", _analyze),
-        ("statistics:vacuum", _vacuum),
         *((f"integrity:{check.name}", partial(_look, check)) for check in checks),
     )
 

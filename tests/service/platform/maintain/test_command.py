@@ -9,6 +9,7 @@ import pytest
 
 from ccl_contract.maintenance import REPORT_MAX_BYTES, MaintenanceReport, Task, TaskStatus
 from ccl_service.platform.db import PoolDb
+from ccl_service.platform.maintain.retention import RULES
 from ccl_service.platform.maintain.run import LOCK_ID, Outcome, Upkeep, maintain, tasks
 from ccl_service.platform.maintain.statistics import analyze_due
 from tests.service.platform.console import JWT, ccl_service, start
@@ -196,6 +197,11 @@ async def test_dead_rows_that_autovacuum_has_left_are_told(db: PoolDb, upkeep: O
 
     await eventually(told, within=30)
     assert (await only("statistics:vacuum", upkeep())).message.startswith("VACUUM (ANALYZE) instances: 14999 dead")
+
+
+def test_dead_rows_are_looked_at_before_retention_makes_new_ones() -> None:
+    names = [name for name, _ in tasks(RULES, [])]
+    assert names.index("statistics:vacuum") < names.index(f"retention:{RULES[0].name}")
 
 
 def test_a_long_report_is_cut_to_what_a_termination_log_takes() -> None:

@@ -95,7 +95,8 @@ SCENES: dict[str, tuple[Maker, str, str]] = {
 
 
 async def run_rule(upkeep: Upkeep, rule: Retention) -> tuple[TaskStatus, int]:
-    report = await maintain(upkeep, tasks([rule], [])[:1], clock=lambda: 0.0)
+    own = [one for one in tasks([rule], []) if one[0] == f"retention:{rule.name}"]
+    report = await maintain(upkeep, own, clock=lambda: 0.0)
     return report.tasks[0].status, report.tasks[0].changed
 
 
