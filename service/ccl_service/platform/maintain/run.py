@@ -56,7 +56,7 @@ Run = Callable[[Upkeep], Awaitable[Outcome]]
 def tasks(rules: Sequence[Retention], checks: Sequence[Check]) -> tuple[tuple[str, Run], ...]:
     """Every task by name, in the order in which they run.
 
-    Dead rows are looked at before retention makes new ones, and what was done is sealed, also that something was purged.
+    Dead rows are looked at before retention makes new ones; what was done is sealed, also that something was purged.
     """
     return (
         ("statistics:vacuum", _vacuum),
