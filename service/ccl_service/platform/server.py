@@ -134,7 +134,7 @@ class ProblemHandler(RequestHandler):
             return False
         secure = self._doorman.trusts(self.transport) and b"\r\nx-forwarded-proto: https\r\n" in data.lower()
         # an id need not be hard to guess, and this costs a tenth of a uuid
-        self.transport.write((b"%032x" % random.getrandbits(128)).join(TURNED_AWAY[secure]))  # noqa: S311
+        self.transport.write((b"%032x" % random.getrandbits(128)).join(TURNED_AWAY[secure]))
         self._head_is_here()
         self._deadline = asyncio.get_running_loop().call_later(KEEPALIVE_SECONDS, self.force_close)
         return True
