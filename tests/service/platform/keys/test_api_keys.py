@@ -1,11 +1,15 @@
 """Scoped keys as their makers and their holders meet them."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import hypothesis
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
+from hypothesis import HealthCheck, given
+from hypothesis import strategies as st
 
 from ccl_service.main import Service, open_service
 from ccl_service.platform.api_keys.directory import REMEMBER_SECONDS
@@ -235,3 +239,40 @@ async def test_every_change_of_a_key_leaves_a_row_in_the_audit_trail_and_a_repet
         await client.delete(path, headers=root)
     rows = await db.fetch("SELECT action FROM audit_log ORDER BY id")
     assert [row["action"] for row in rows] == ["key:created", "key:rotated", "key:revoked"]
+
+
+async def test_rotations_at_the_same_time_leave_one_newest_secret(client: Client, root: Headers) -> None:
+    path = f"/api/keys/{(await make(client, root))['key']['id']}"
+    answers = await asyncio.gather(
+        *(client.post(f"{path}/rotate", json={"overlap_seconds": 0}, headers=root) for _ in range(5))
+    )
+    made = [await answer.json() for answer in answers]
+    assert [answer.status for answer in answers] == [201] * 5
+    kept = (await (await client.get(path, headers=root)).json())["secrets"]
+    assert [secret["valid_until"] for secret in kept] == [None]
+    assert sorted([await status(client, bearer(one)) for one in made]) == [200, 401, 401, 401, 401]
+
+
+@given(steps=st.lists(st.sampled_from(["rotate", "rotate and keep", "revoke", "expire"]), max_size=5))
+@hypothesis.settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+async def test_after_any_history_exactly_the_right_secrets_open(
+    client: Client, root: Headers, db: PoolDb, service: Service, steps: list[str]
+) -> None:
+    first = await make(client, root)
+    path, made, valid, usable = f"/api/keys/{first['key']['id']}", [first], {first["secret"]}, True
+    for step in steps:
+        if step.startswith("rotate"):
+            overlap = 3600 if step.endswith("keep") else 0
+            answer = await client.post(f"{path}/rotate", json={"overlap_seconds": overlap}, headers=root)
+            assert answer.status == (201 if usable else 409)
+            if usable:
+                made.append(await answer.json())
+                valid = (valid if overlap else set()) | {made[-1]["secret"]}
+            continue
+        usable, valid = False, set()
+        if step == "revoke":
+            assert (await client.delete(path, headers=root)).status == 204
+        else:
+            await db.execute("UPDATE api_keys SET expires_at = now() WHERE id = $1::uuid", first["key"]["id"])
+    service.app[DIRECTORY].forget()
+    assert {one["secret"] for one in made if await status(client, bearer(one)) == 200} == valid
