@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import aiohttp
 
-
 PASSED_ON = ("PATH", "PYTHONPATH")
 
 
