@@ -137,7 +137,7 @@ class Place:
         return [
             item
             for resource in names.CHILDREN
-            if resource not in names.READ_ONLY
+            if resource not in names.READ_ONLY + names.OPTIONAL
             for item in self.api.list(resource, self.namespace)
             if item["metadata"].get("labels", {}).get(names.MANAGED_BY_LABEL) == names.MANAGED_BY
         ]

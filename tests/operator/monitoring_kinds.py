@@ -4,11 +4,13 @@ Source: github.com/prometheus-operator, CRDs of monitoring.coreos.com/v1: ``spec
 and endpoints are lists that are compared as a whole.
 """
 
+from functools import partial
 from typing import Any, Final
 
 from ccl_operator import names
 from ccl_operator.actions import Resource
-from tests.operator.kubernetes_api import KubernetesApi
+from ccl_operator.runtime.client import path
+from tests.operator.kubernetes_api import ApiAnswer, Json, KubernetesApi
 from tests.operator.operator_process import until
 
 CRD: Final = Resource("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition")
@@ -25,7 +27,7 @@ def install(api: KubernetesApi) -> None:
     """Make both kinds, unless they are there, and wait until they are served."""
     for resource, properties in ((names.POD_MONITOR, {}), (names.PROMETHEUS_RULE, {"groups": _GROUPS})):
         name = f"{resource.plural}.{resource.group}"
-        if any(each["metadata"]["name"] == name for each in api.list(CRD, None)):
+        if _find(api, name) is not None:
             continue
         spec = {**_FREE, **({"properties": properties} if properties else {})}
         schema = {"type": "object", "properties": {"spec": spec}}
@@ -40,16 +42,31 @@ def install(api: KubernetesApi) -> None:
             },
         }
         api.create(CRD, None, body)
-        until(f"{name} is established", lambda name=name: _established(api, name))
+        until(f"{name} is established", partial(_is_established, api, name))
 
 
 def remove(api: KubernetesApi) -> None:
-    """Take both kinds away again, with all objects."""
+    """Take both kinds away again, with all objects, and wait until they are gone."""
     for resource in names.OPTIONAL:
-        api.delete(CRD, None, f"{resource.plural}.{resource.group}")
+        name = f"{resource.plural}.{resource.group}"
+        if _find(api, name) is not None:
+            api.call("DELETE", path(CRD, None, name))
+        until(f"{name} is gone", partial(_is_gone, api, name))
 
 
-def _established(api: KubernetesApi, name: str) -> bool:
-    found = api.get(CRD, None, name)
-    conditions = (found.get("status") or {}).get("conditions") or ()
+def _find(api: KubernetesApi, name: str) -> Json | None:
+    try:
+        return api.call("GET", path(CRD, None, name))
+    except ApiAnswer as answer:
+        if answer.status == 404:
+            return None
+        raise
+
+
+def _is_gone(api: KubernetesApi, name: str) -> bool:
+    return _find(api, name) is None
+
+
+def _is_established(api: KubernetesApi, name: str) -> bool:
+    conditions = ((_find(api, name) or {}).get("status") or {}).get("conditions") or ()
     return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)

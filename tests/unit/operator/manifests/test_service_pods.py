@@ -86,3 +86,31 @@ def test_building_twice_gives_the_same_and_leaves_the_template_alone(component):
     one = deployment(TARGET, component, REVISION, pod_template, replicas=1)
     assert one == deployment(TARGET, component, REVISION, pod_template, replicas=1)
     assert pod_template == before
+
+
+def test_a_template_adds_labels_and_annotations_and_says_where_pods_run():
+    more = {
+        "labels": {"team": "loans"},
+        "annotations": {"example.com/note": "hello"},
+        "nodeSelector": {"disk": "fast"},
+        "tolerations": [{"key": "spot", "operator": "Exists"}],
+        "priorityClassName": "high",
+    }
+    wanted = Component.model_validate({"template": more})
+    built = template("ccl", names.WEB, "0123456789", "image", wanted, pulls=("registry",))
+    assert built["metadata"]["labels"] == {"team": "loans", **names.labels("ccl", names.WEB, "0123456789")}
+    assert built["metadata"]["annotations"] == {"example.com/note": "hello"}
+    spec = built["spec"]
+    assert spec["nodeSelector"] == {"disk": "fast"}
+    assert spec["tolerations"] == [{"key": "spot", "operator": "Exists"}]
+    assert spec["priorityClassName"] == "high"
+    assert spec["imagePullSecrets"] == [{"name": "registry"}]
+    assert spec["serviceAccountName"] == "ccl"
+
+
+def test_only_what_is_tuned_of_a_probe_changes():
+    wanted = Component.model_validate({"probes": {"readiness": {"periodSeconds": 7}}})
+    container = template("ccl", names.WEB, "0123456789", "image", wanted)["spec"]["containers"][0]
+    usual = template("ccl", names.WEB, "0123456789", "image", Component())["spec"]["containers"][0]
+    assert container["readinessProbe"] == {**usual["readinessProbe"], "periodSeconds": 7}
+    assert container["livenessProbe"] == usual["livenessProbe"]
