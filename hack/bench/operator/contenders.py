@@ -1,0 +1,104 @@
+"""The two operators that are compared, as processes."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from hack.bench.operator.api import NAMESPACE
+from hack.cluster.apiserver import OPERATOR, ApiServer, service_account
+
+PEER: Final = service_account("ccl-system", "peer")
+HERE: Final = Path(__file__).parent
+PATIENCE: Final = 600.0
+
+
+def wait(what: str, probe: Callable[[], bool], every: float = 0.01) -> float:
+    """Seconds until ``probe`` says yes."""
+    started = time.monotonic()
+    while not probe():
+        if time.monotonic() - started > PATIENCE:
+            raise RuntimeError(f"waited in vain for: {what}")
+        time.sleep(every)
+    return time.monotonic() - started
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+class Contender:
+    """One process; ``user`` is whom the audit log knows it as."""
+
+    def __init__(self, server: ApiServer, name: str, user: str, log: Path) -> None:
+        self.name, self.user = name, user
+        self._port = _free_port()
+        places = {"KUBECONFIG": str(server.kubeconfig_for(user)), "POD_NAME": log.stem}
+        path = {"PYTHONPATH": os.pathsep.join(("operator", "service"))}
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._command(), env=os.environ | places | path | IMAGES, stdout=output, stderr=output
+            )
+
+    def _command(self) -> list[str]:
+        if self.user == PEER.name:
+            live = f"http://127.0.0.1:{self._port}/livez"
+            kopf = [sys.executable, "-m", "kopf", "run", "--standalone", "--namespace", NAMESPACE]
+            return [*kopf, "--liveness", live, str(HERE / "peer_kopf.py")]
+        ours = [sys.executable, "-m", "ccl_operator", "run", "--namespace", NAMESPACE]
+        return [*ours, "--health-port", str(self._port), "--lease-namespace", NAMESPACE]
+
+    def wait_ready(self) -> float:
+        """Seconds until its health page answers as it should."""
+        page = "/livez" if self.user == PEER.name else "/readyz"
+        return wait(f"{self.name} ready", lambda: self._answers(page), every=0.05)
+
+    def megabytes(self) -> float:
+        """Resident memory."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:")) / 1000
+
+    def stop(self) -> None:
+        """SIGTERM, and wait."""
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(timeout=60)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait."""
+        self._process.kill()
+        self._process.wait()
+
+    def _answers(self, page: str) -> bool:
+        if self._process.poll() is not None:
+            raise RuntimeError(f"{self.name} ended with code {self._process.returncode}")
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{page}", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+
+IMAGES: Final = {
+    "CCL_IMAGE_POSTGRES_17": "docker.io/library/postgres:17",
+    "CCL_IMAGE_BACKUP_17": "localhost/ccl/ccl-backup:test",
+    "CCL_IMAGE_REDIS": "docker.io/valkey/valkey:8",
+}
+
+
+def ours(server: ApiServer, log: Path) -> Contender:
+    """The operator of this project."""
+    return Contender(server, "ccl-operator", OPERATOR.name, log)
+
+
+def peer(server: ApiServer, log: Path) -> Contender:
+    """Kopf as its tutorial teaches it."""
+    return Contender(server, "Kopf's tutorial", PEER.name, log)
