@@ -32,7 +32,7 @@ def let_in(judge: Shedder, priority: Priority, count: int = 1000) -> int:
     return sum(judge.admits(priority) for _ in range(count))
 
 
-async def test_every_class_but_probes_has_a_band() -> None:
+def test_every_class_but_probes_has_a_band() -> None:
     assert set(BANDS) == set(Priority) - {Priority.PROBE}
 
 
@@ -52,12 +52,12 @@ async def test_the_more_urgent_a_class_the_more_of_it_is_let_in(fullness: float)
 
 
 @given(st.sampled_from(URGENCY), st.floats(0, 2), st.floats(0, 2))
-async def test_more_pressure_never_lets_more_in(priority: Priority, one: float, other: float) -> None:
+def test_more_pressure_never_lets_more_in(priority: Priority, one: float, other: float) -> None:
     low, high = sorted((one, other))
     assert BANDS[priority].share(low) >= BANDS[priority].share(high)
 
 
-async def test_a_more_urgent_class_is_still_whole_when_the_one_below_begins_to_be_turned_away() -> None:
+def test_a_more_urgent_class_is_still_whole_when_the_one_below_begins_to_be_turned_away() -> None:
     for lower, higher in pairwise(URGENCY):
         assert BANDS[higher].eases > BANDS[lower].eases
         assert BANDS[higher].shuts > BANDS[lower].shuts
@@ -70,7 +70,7 @@ async def test_the_share_that_is_let_in_is_spread_evenly(priority: Priority, ful
     assert abs(let_in(judge, priority) - 1000 * share) <= 1
 
 
-async def test_the_fuller_queue_counts() -> None:
+def test_the_fuller_queue_counts() -> None:
     assert pressure(wait=FULL_WAIT_SECONDS / 2, lag=0.0) == 0.5
     assert pressure(wait=0.0, lag=FULL_LAG_SECONDS) == 1.0
     assert pressure(wait=FULL_WAIT_SECONDS / 2, lag=FULL_LAG_SECONDS) == 1.0
@@ -140,7 +140,7 @@ async def test_it_is_calm_exactly_while_everybody_is_let_in() -> None:
         assert judge.calm == all(BANDS[priority].share(judge.pressure) == 1.0 for priority in URGENCY)
 
 
-async def test_single_pauses_of_the_event_loop_are_no_pressure() -> None:
+def test_single_pauses_of_the_event_loop_are_no_pressure() -> None:
     judge = shedder(0.0)
     for number in range(100):
         judge.measured(1.0 if number % 3 == 0 else 0.0)
@@ -155,7 +155,7 @@ async def test_a_loop_that_is_late_all_the_time_is() -> None:
     assert not judge.admits(Priority.INTAKE)
 
 
-async def test_pressure_goes_when_the_loop_is_on_time_again() -> None:
+def test_pressure_goes_when_the_loop_is_on_time_again() -> None:
     judge = shedder(0.0)
     for lag in [1.0] * LAG_SAMPLES + [0.0] * (LAG_SAMPLES // 2 + 1):
         judge.measured(lag)
