@@ -34,8 +34,11 @@ WATCH_SECONDS: Final = 240
 #: Bookmarks come about every minute; a stream that is silent for longer is taken for dead.
 WATCH: Final = aiohttp.ClientTimeout(total=WATCH_SECONDS + 30.0, sock_connect=5.0, sock_read=100.0)
 PAGE: Final = 500
+#: Writes, and reads, per second; apart, because a name is looked at before it is first written.
 QPS: Final = 50.0
 BURST: Final = 100.0
+READ_QPS: Final = 100.0
+READ_BURST: Final = 200.0
 
 METHODS: Final = {"create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE"}
 #: Written by who does not lead (yet).
@@ -128,7 +131,8 @@ class Client:
         self._api.rest_client = _Rest(configuration)
         self._api.user_agent = f"{names.FIELD_MANAGER}/{identity}" if identity else names.FIELD_MANAGER
         self._metrics, self._permit, self._clock = metrics, permit or Unlimited(), clock
-        self._bucket = TokenBucket(QPS, BURST, clock)
+        self._writes = TokenBucket(QPS, BURST, clock)
+        self._reads = TokenBucket(READ_QPS, READ_BURST, clock)
 
     async def __aenter__(self) -> "Client":
         return self
@@ -233,7 +237,7 @@ class Client:
 
     async def _call(self, request: Request) -> Json:
         if request.resource != LEASE:
-            await self._bucket.take()
+            await (self._reads if request.method == "GET" else self._writes).take()
         answer = await self._send(request, self._patience(request))
         try:
             return cast(Json, json.loads(await answer.read()))
