@@ -24,69 +24,71 @@ MESSAGE_MAX: Final = 4096
 class Condition(Shape):
     """As metav1.Condition."""
 
-    type: Annotated[str, Field(max_length=63)]
-    status: ConditionStatus
-    reason: Annotated[str, Field(max_length=1024)]
-    message: Message = ""
-    observed_generation: int = 0
-    last_transition_time: AwareDatetime
+    type: Annotated[str, Field(max_length=63)] = Field(description="What it is about.")
+    status: ConditionStatus = Field(description="True, False or Unknown.")
+    reason: Annotated[str, Field(max_length=1024)] = Field(description="Why, in one word for programs.")
+    message: Message = Field(default="", description="Why, and what to do, for people.")
+    observed_generation: int = Field(default=0, description="The generation of the specification that it speaks of.")
+    last_transition_time: AwareDatetime = Field(description="When the status last changed.")
 
 
 class StableRevision(Shape):
     """The revision that has the traffic."""
 
-    revision: RevisionHash
-    image: Short
+    revision: RevisionHash = Field(description="Its name.")
+    image: Short = Field(description="Its image.")
     since: AwareDatetime = Field(description="When it took over.")
 
 
 class Candidate(Shape):
     """The revision that wants it."""
 
-    revision: RevisionHash
-    image: Short
+    revision: RevisionHash = Field(description="Its name.")
+    image: Short = Field(description="Its image.")
 
 
 class Retiring(Shape):
     """A revision that lost the traffic; its pods go at ``at``."""
 
-    revision: RevisionHash
-    at: AwareDatetime
+    revision: RevisionHash = Field(description="Its name.")
+    at: AwareDatetime = Field(description="When its pods go.")
 
 
 class Rollout(Shape):
     """Where a promotion stands."""
 
-    phase: RolloutPhase = "Idle"
+    phase: RolloutPhase = Field(default="Idle", description="Step of the promotion.")
     revision: RevisionHash = Field(default="", description="The candidate of this rollout.")
-    image: Short = ""
+    image: Short = Field(default="", description="Image of the candidate.")
     generation: int | None = Field(default=None, description="The specification's, when this rollout was started.")
-    started_at: AwareDatetime | None = None
+    started_at: AwareDatetime | None = Field(default=None, description="When this rollout began.")
     deadline: AwareDatetime | None = Field(default=None, description="When this phase is given up.")
     failing_since: AwareDatetime | None = Field(default=None, description="Since when a gate says no.")
     reason: Annotated[str, Field(max_length=63)] = Field(default="", description="Why it was aborted.")
-    message: Message = ""
-    retiring: Annotated[tuple[Retiring, ...], Field(max_length=10)] = ()
+    message: Message = Field(default="", description="Why it was aborted, and what to do.")
+    retiring: Annotated[tuple[Retiring, ...], Field(max_length=10)] = Field(
+        default=(), description="Revisions that lost the traffic and still run."
+    )
 
 
 class SchemaEpochs(Shape):
     """The state of the database's schema."""
 
-    epoch: int
-    min_compatible: int
+    epoch: int = Field(description="The newest migration that has run.")
+    min_compatible: int = Field(description="The oldest version that can work with it.")
 
 
 class DatabaseServer(Shape):
     """The server behind the URL, as last reported."""
 
-    version_num: int
-    max_connections: int
+    version_num: int = Field(description="Version as PostgreSQL counts it, e.g. 170004.")
+    max_connections: int = Field(description="Connections that it allows.")
 
 
 class BackupStatus(Shape):
     """What is known of the backups."""
 
-    last_success: AwareDatetime | None = None
+    last_success: AwareDatetime | None = Field(default=None, description="When the last good backup ended.")
     last_size: int | None = Field(default=None, description="Bytes.")
     location: Short | None = Field(default=None, description="Volume and id of the last good backup.")
     failures: int = Field(default=0, description="Failed backups since the last good one.")
@@ -109,22 +111,26 @@ class SecretsStatus(Shape):
 class Images(Shape):
     """Images in use beside the service's; kept over upgrades of the operator."""
 
-    postgres: Short | None = None
-    redis: Short | None = None
-    pgbouncer: Short | None = None
-    backup: Short | None = None
+    postgres: Short | None = Field(default=None, description="Of the embedded PostgreSQL.")
+    redis: Short | None = Field(default=None, description="Of the embedded Redis.")
+    pgbouncer: Short | None = Field(default=None, description="Of the connection pooler.")
+    backup: Short | None = Field(default=None, description="Of the backup Jobs.")
 
 
 class Status(Shape):
     """What is known."""
 
-    observed_generation: int | None = None
-    phase: Phase | None = None
-    message: Message | None = None
-    conditions: Annotated[tuple[Condition, ...], Field(max_length=20)] = ()
-    endpoint: Short | None = None
-    replicas: int | None = None
-    ready_replicas: int | None = None
+    observed_generation: int | None = Field(
+        default=None, description="The generation of the specification that this speaks of."
+    )
+    phase: Phase | None = Field(default=None, description="One word for the state.")
+    message: Message | None = Field(default=None, description="The most important thing to know.")
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=20)] = Field(
+        default=(), description="Everything there is to know, as conditions."
+    )
+    endpoint: Short | None = Field(default=None, description="Address of the service in the cluster.")
+    replicas: int | None = Field(default=None, description="Web pods of the stable revision.")
+    ready_replicas: int | None = Field(default=None, description="Those of them that are ready.")
     selector: Short | None = Field(default=None, description="Labels of the stable web pods, for autoscaling.")
     stable: StableRevision | None = None
     candidate: Candidate | None = None

@@ -34,9 +34,10 @@ def test_every_node_has_a_type_and_none_of_what_structural_schemas_forbid():
         assert not {"properties", "additionalProperties"} <= node.keys(), path
 
 
-def test_every_field_of_the_spec_is_explained():
-    spec = root()["properties"]["spec"]
-    assert [path for path, node in nodes(spec) if "description" not in node and not path.endswith("[]")] == []
+@pytest.mark.parametrize("part", ["spec", "status"])
+def test_every_field_is_explained(part):
+    found = nodes(root()["properties"][part], part)
+    assert [path for path, node in found if "description" not in node and not path.endswith("[]")] == []
 
 
 def test_a_status_has_no_defaults_because_it_says_only_what_was_written():
