@@ -13,7 +13,7 @@ import asyncpg
 
 from ccl_contract.schema import SchemaState
 from ccl_service.migrations import OWN_EPOCH
-from ccl_service.platform.db import translated
+from ccl_service.platform.db_errors import translated
 from ccl_service.platform.problems import CclError
 
 PROBE_SECONDS: Final = 2.0

@@ -22,7 +22,7 @@ from sqlalchemy.pool import NullPool
 
 from ccl_contract.schema import Database, MigrationKind, MigrationReport, Pending
 from ccl_service.migrations import OWN_EPOCH
-from ccl_service.platform.db import translate
+from ccl_service.platform.db_errors import translate
 from ccl_service.platform.problems import DatabaseUnavailable
 
 #: "ccl" and "mig" as one bigint; any other number would do as long as it never changes.

@@ -9,7 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from ccl_service.platform.db import ConnectionLost, Db, PoolDb, PoolSize
+from ccl_service.platform.db import Db, PoolDb, PoolSize
+from ccl_service.platform.db_errors import ConnectionLost
 from ccl_service.platform.problems import ConstraintViolated, DatabaseUnavailable, StatementAborted
 
 

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 import asyncpg
 
 from ccl_service.platform.checks.verdict import FAIL, OK, PASS, WARN, Subject, Verdict
-from ccl_service.platform.db import translated
+from ccl_service.platform.db_errors import translated
 from ccl_service.platform.instances import live_instances, live_web
 from ccl_service.platform.problems import CclError, DatabaseUnavailable
 from ccl_service.platform.schema import read_facts

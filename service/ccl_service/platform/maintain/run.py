@@ -14,7 +14,8 @@ from ccl_contract.maintenance import MaintenanceReport, Task, TaskStatus
 from ccl_service.platform.audit.model import Caller
 from ccl_service.platform.audit.sealer import Sealer
 from ccl_service.platform.audit.service import Audit
-from ccl_service.platform.db import Db, translated
+from ccl_service.platform.db import Db
+from ccl_service.platform.db_errors import translated
 from ccl_service.platform.maintain import statistics
 from ccl_service.platform.maintain.integrity import MOST_COUNTED, Check
 from ccl_service.platform.maintain.retention import Retention
