@@ -39,10 +39,18 @@ def monitor(target: Target) -> dict[str, Any]:
 
 def rules(target: Target) -> dict[str, Any]:
     """PrometheusRule with the alerts of this object."""
-    text = _template().replace("__NAMESPACE__", target.namespace).replace("__NAME__", target.instance)
-    return child(names.PROMETHEUS_RULE, target, target.instance, {"spec": yaml.safe_load(text)})
+    return child(names.PROMETHEUS_RULE, target, target.instance, {"spec": _filled(_template(), target)})
 
 
 @cache
-def _template() -> str:
-    return files("ccl_operator.manifests").joinpath("rules", "service.yaml").read_text(encoding="utf-8")
+def _template() -> Any:
+    """Read and parsed once: there may be thousands of objects."""
+    return yaml.safe_load(files("ccl_operator.manifests").joinpath("rules", "service.yaml").read_text(encoding="utf-8"))
+
+
+def _filled(value: Any, target: Target) -> Any:
+    if isinstance(value, str):
+        return value.replace("__NAMESPACE__", target.namespace).replace("__NAME__", target.instance)
+    if isinstance(value, dict):
+        return {key: _filled(item, target) for key, item in value.items()}
+    return [_filled(item, target) for item in value] if isinstance(value, list) else value
