@@ -144,7 +144,7 @@ def _operation(row: Route, schemas: Schemas) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": re.sub(r"\W+", "_", f"{row.method.lower()}{row.path}").strip("_"),
         "tags": [_tag(row.path)],
-        "summary": row.summary or (row.handler.__doc__ or "").strip().partition("\n")[0],
+        "summary": row.summary or _first_sentence(row.handler.__doc__ or ""),
         "security": _security(row),
         "responses": _answers(row, schemas),
         "x-ccl-limit": row.limit.value,
@@ -160,6 +160,13 @@ def _operation(row: Route, schemas: Schemas) -> dict[str, Any]:
     if row.audit is not None:
         operation["x-ccl-audit"] = row.audit
     return operation
+
+
+def _first_sentence(docstring: str) -> str:
+    """The first line without the route that it begins with, and without marks of code."""
+    line = docstring.strip().partition("\n")[0].replace("``", "")
+    told = re.sub(r"^[A-Z]+ [^:]+: ", "", line)
+    return told[:1].upper() + told[1:]
 
 
 def _tag(path: str) -> str:

@@ -20,6 +20,12 @@ async def test_probes_answer_strangers_at_both_paths(client: Client, prefix: str
     assert answer.status == 200, await answer.text()
 
 
+@pytest.mark.parametrize("path", ["/live", "/ready", "/health", f"{BASE}/health"])
+async def test_probes_answer_head_without_a_body(client: Client, path: str) -> None:
+    answer = await client.head(path)
+    assert (answer.status, await answer.read()) == (200, b"")
+
+
 async def test_ready_turns_503_while_draining_and_live_stays(client: Client, service: Service) -> None:
     service.phase.draining = True
     answer = await client.get("/ready")
