@@ -5,9 +5,9 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from ccl_service.platform.config import KEY_VARIABLES, REQUIRED_IN_PRODUCTION, Settings
+from ccl_service.platform.config import REQUIRED_IN_PRODUCTION, Settings
 from ccl_service.platform.config_sources import Variable, variables
-from ccl_service.platform.keys import KeyName
+from ccl_service.platform.keys import KEY_VARIABLES, KeyName
 from ccl_service.platform.proxy import TrustProxy
 
 INTRODUCTION = """\

@@ -31,7 +31,7 @@ class Key(Part):
 
     id: str = Field(min_length=1, max_length=64)
     state: KeyState
-    secret: SecretStr
+    secret: SecretStr = Field(min_length=1)
     since: AwareDatetime | None = None
 
     @field_serializer("secret")

@@ -42,15 +42,10 @@ from ccl_service.platform.config_types import (
     Words,
     at_least,
 )
-from ccl_service.platform.keys import KeyName, KeySource
+from ccl_service.platform.keys import KEY_VARIABLES, KeyName, KeySource
 from ccl_service.platform.misspelt import misspellings
 from ccl_service.platform.proxy import TrustProxy
 
-KEY_VARIABLES: Final[Mapping[KeyName, str]] = {
-    KeyName.INTERNAL_API: "INTERNAL_API_KEY",
-    KeyName.JWT: "JWT_SECRET",
-    KeyName.SESSION: "SESSION_SECRET",
-}
 REQUIRED_IN_PRODUCTION: Final = ("MAILGUN_API_KEY", "MAILGUN_DOMAIN", "OPENAI_API_KEY", "CORS_ORIGIN", "TRUST_PROXY")
 
 #: Variables that need what a plain installation does not bring.

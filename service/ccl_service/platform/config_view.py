@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, JsonValue, SecretStr
 
 from ccl_contract.readiness import KeyIds
-from ccl_service.platform.config import KEY_VARIABLES, Settings
+from ccl_service.platform.config import Settings
 from ccl_service.platform.config_sources import SettingSource, variables
 from ccl_service.platform.config_types import Nameserver
+from ccl_service.platform.keys import KEY_VARIABLES
 from ccl_service.platform.proxy import TrustProxy
 
 HIDDEN: Final = "***"

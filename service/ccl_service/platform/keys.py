@@ -16,6 +16,7 @@ from typing import Final
 
 from ccl_contract.keys import Key, KeyFile, key_bytes, parse_key_file
 from ccl_contract.readiness import KeyIds
+from ccl_contract.strength import weaknesses
 from ccl_service.platform.problems import Unauthenticated
 
 #: How often key files are looked at.
@@ -28,6 +29,13 @@ class KeyName(StrEnum):
     INTERNAL_API = "internal_api"
     JWT = "jwt"
     SESSION = "session"
+
+
+KEY_VARIABLES: Final[Mapping[KeyName, str]] = {
+    KeyName.INTERNAL_API: "INTERNAL_API_KEY",
+    KeyName.JWT: "JWT_SECRET",
+    KeyName.SESSION: "SESSION_SECRET",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +97,10 @@ class KeyRing:
         return KeyIds(**{str(name): keys.ids for name, keys in self._sets.items()})
 
     def refresh(self) -> None:
-        """Read the files again. What cannot be read or parsed leaves the set as it is."""
+        """Read the files again. What cannot be read or parsed, and a key that is too weak, leave the set as it is.
+
+        The strength rule holds here in every environment: a weak key in place of a good one is a slip of an editor.
+        """
         for name, source in self._sources.items():
             if source.file is None:
                 continue
@@ -98,10 +109,21 @@ class KeyRing:
             except (OSError, ValueError):
                 self._on_unreadable(name)
                 continue
-            if keys != self._sets[name]:
-                self._sets[name] = keys
-                self._derived.clear()
+            if keys == self._sets[name]:
+                continue
+            if self._weaker(name, keys):
+                self._on_unreadable(name)
+                continue
+            self._sets[name] = keys
+            self._derived.clear()
         self._refresh_monitor()
+
+    def _weaker(self, name: KeyName, keys: KeyFile) -> bool:
+        """Whether a key of the file brings a weakness that is not there already, equality with another key included."""
+        others = {KEY_VARIABLES[n]: s.current.secret.get_secret_value() for n, s in self._sets.items() if n != name}
+        known = weaknesses(others).keys()
+        secrets = (key.secret.get_secret_value() for key in keys.keys)
+        return any(weaknesses({**others, KEY_VARIABLES[name]: secret}).keys() - known for secret in secrets)
 
     def _refresh_monitor(self) -> None:
         if self._monitor_source is None:

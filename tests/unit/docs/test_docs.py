@@ -13,8 +13,9 @@ from ccl_operator.backup.cli import app as ccl_backup
 from ccl_operator.cli.app import app as ccl_operator
 from ccl_service.cli import app as ccl_service
 from ccl_service.main import FEATURES
-from ccl_service.platform.config import KEY_VARIABLES, Settings
+from ccl_service.platform.config import Settings
 from ccl_service.platform.config_sources import variables
+from ccl_service.platform.keys import KEY_VARIABLES
 from ccl_service.platform.table import whole_table
 from ccl_service.platform.telemetry.metrics import DEFINED
 from tests.unit.docs.reading import PAGES, ROOT, anchors, commands, links, name, paths, words

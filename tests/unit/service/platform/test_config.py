@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ccl_service.platform.config import (
-    KEY_VARIABLES,
     Environment,
     Settings,
     SettingsError,
@@ -15,7 +14,7 @@ from ccl_service.platform.config import (
     load_settings,
 )
 from ccl_service.platform.config_sources import variables
-from ccl_service.platform.keys import KeyName
+from ccl_service.platform.keys import KEY_VARIABLES, KeyName
 
 STRONG = {
     "DATABASE_URL": "postgresql://user:hidden@db/ccl",

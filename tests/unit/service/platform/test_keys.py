@@ -102,3 +102,38 @@ def test_derivation_follows_rfc_5869() -> None:
     # RFC 5869, test case 3: 22 bytes of 0x0b, no salt, no info; the first 32 bytes of its output
     expected = "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d"
     assert hkdf_sha256(b"\x0b" * 22, b"").hex() == expected
+
+
+WEAK = {
+    "empty": "",
+    "a line break": "\n",
+    "too short": "x\n",
+    "a published default": "ccl-internal-2025",
+    "an empty secret": json.dumps({"v": 1, "keys": [{"id": "k2", "state": "current", "secret": ""}]}),
+    "a weak successor": key_file(("k1", "current")).replace(
+        "]", ', {"id": "k2", "state": "next", "secret": "changeme"}]'
+    ),
+    "another purpose's key": "s" * 40,
+}
+
+
+@pytest.mark.parametrize("content", WEAK.values(), ids=WEAK.keys())
+def test_a_weak_key_that_appears_in_a_file_leaves_the_good_set(jwt: Path, tmp_path: Path, content: str) -> None:
+    failures: list[str] = []
+    sources = {KeyName.JWT: KeySource(file=jwt), KeyName.SESSION: KeySource(value="s" * 40)}
+    keys = KeyRing(sources, on_unreadable=failures.append)
+    token = keys.sign("visitor", b"payload")
+    jwt.write_text(content)
+    keys.refresh()
+    assert keys.verify("visitor", token) == b"payload"
+    assert (keys.ids().jwt, failures) == (("k1",), ["jwt"])
+
+
+def test_an_emptied_root_key_file_opens_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "root"
+    file.write_text("r" * 40)
+    keys = KeyRing({KeyName.INTERNAL_API: KeySource(file=file)})
+    file.write_text("")
+    keys.refresh()
+    assert keys.is_root("r" * 40)
+    assert not keys.is_root("")
