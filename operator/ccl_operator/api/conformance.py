@@ -16,7 +16,7 @@ Place = tuple[str | int, ...]
 
 #: On a schema: anything may be below.
 ANYTHING: Final = "x-kubernetes-preserve-unknown-fields"
-#: By Python's type, the exact one: a boolean is no integer.
+#: By Python's type, the exact one: a boolean is no integer, and neither is 1.0.
 _CALLED: Final[Mapping[type, str]] = {
     dict: "an object",
     list: "a list",
@@ -88,8 +88,8 @@ class Conformance:
 
     def _any(self, value: Any, schema: Schema, place: Place) -> Iterator[Finding]:
         wanted = schema["type"]
-        if not _has_type(value, wanted):
-            called = _CALLED.get(type(value), "a value of another type")
+        called = _CALLED.get(type(value), "a value of another type")
+        if called != _WANTED[wanted]:
             quotes = ": put it in quotes" if wanted == "string" and isinstance(value, int | float) else ""
             yield Finding(place, f"must be {_WANTED[wanted]}, not {called}{quotes}")
         elif isinstance(value, dict):
@@ -138,14 +138,7 @@ def _places(schema: Schema, place: Place) -> Iterator[Place]:
         yield from _places(field, (*place, name))
 
 
-def _has_type(value: Any, wanted: str) -> bool:
-    if wanted == "integer":
-        # JSON knows one kind of number; 2.0 is written as 2 on its way.
-        return type(value) is int or (type(value) is float and value.is_integer())
-    return _CALLED.get(type(value)) == _WANTED[wanted]
-
-
-def _within(amount: float, limits: tuple[str, str], what: str, schema: Schema, place: Place) -> Iterator[Finding]:
+def _within(amount: int, limits: tuple[str, str], what: str, schema: Schema, place: Place) -> Iterator[Finding]:
     low, high = map(schema.get, limits)
     if (low is not None and amount < low) or (high is not None and amount > high):
         allowed = [f"at least {low}"] if low is not None else []
@@ -163,7 +156,7 @@ def _string(value: str, schema: Schema, place: Place) -> Iterator[Finding]:
         yield Finding(place, f"must match {schema['pattern']}")
 
 
-def _integer(value: float, schema: Schema, place: Place) -> Iterator[Finding]:
+def _integer(value: int, schema: Schema, place: Place) -> Iterator[Finding]:
     yield from _within(value, ("minimum", "maximum"), "", schema, place)
 
 

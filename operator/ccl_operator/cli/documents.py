@@ -135,9 +135,11 @@ class _Reading:
 
     def _scalar(self, node: yaml.ScalarNode, line: int) -> Any:
         try:
-            return self._loader.construct_object(node)
+            found = self._loader.construct_object(node)
         except ValueError:
             raise Unreadable(self._source, f"a value that its tag does not fit, in line {line}") from None
+        # kubectl sends JSON, in which it writes 2.0 as 2.
+        return int(found) if isinstance(found, float) and found.is_integer() else found
 
     def _sequence(self, node: yaml.Node, place: Place) -> list[Any]:
         return [self.value(item, (*place, index)) for index, item in enumerate(node.value)]

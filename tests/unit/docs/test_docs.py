@@ -11,6 +11,7 @@ import yaml
 
 from ccl_operator.backup.cli import app as ccl_backup
 from ccl_operator.cli.app import app as ccl_operator
+from ccl_operator.cli.kubectl_ccl import app as kubectl_ccl
 from ccl_service.cli import app as ccl_service
 from ccl_service.main import FEATURES
 from ccl_service.platform.config import Settings
@@ -20,7 +21,14 @@ from ccl_service.platform.table import whole_table
 from ccl_service.platform.telemetry.metrics import DEFINED
 from tests.unit.docs.reading import PAGES, ROOT, anchors, commands, links, name, paths, words
 
-PROGRAMS = {"ccl-service": ccl_service, "ccl-backup": ccl_backup, "ccl-operator": ccl_operator}
+PROGRAMS = {
+    "ccl-service": ccl_service,
+    "ccl-backup": ccl_backup,
+    "ccl-operator": ccl_operator,
+    "kubectl-ccl": kubectl_ccl,
+    # How kubectl calls its plugin.
+    "kubectl ccl": kubectl_ccl,
+}
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
 every_page = pytest.mark.parametrize("page", PAGES, ids=name)
 

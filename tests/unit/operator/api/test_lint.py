@@ -92,10 +92,6 @@ def test_null_counts_as_absent():
     assert said(manifest({"replicas": None, "autoscaling": None, "web": None})) == []
 
 
-def test_a_whole_number_may_be_written_with_a_point():
-    assert said(manifest({"replicas": 1.0})) == []
-
-
 def test_every_finding_of_one_object_is_told_at_once_shape_first():
     found = lint(manifest({"secrets.rotateAfter": "1h", "replica": 1, "paused": "true"}))
     assert [finding.path for finding in found] == ["spec.replica", "spec.paused", "spec.secrets"]

@@ -34,10 +34,12 @@ def test_what_json_does_not_know_is_text(text):
 
 
 @pytest.mark.parametrize(
-    ("text", "wanted"), [("1e3", 1000.0), ("0o17", 15), ("017", 15), ("0x1f", 31), ("1_000", 1000), ("yes", True)]
+    ("text", "wanted"),
+    [("1e3", 1000), ("2.0", 2), ("2.5", 2.5), ("0o17", 15), ("017", 15), ("0x1f", 31), ("1_000", 1000), ("yes", True)],
 )
 def test_numbers_and_booleans_are_those_of_kubectl(text, wanted):
-    assert read(f"a: {text}\n")[0].content == {"a": wanted}
+    found = read(f"a: {text}\n")[0].content["a"]
+    assert (found, type(found)) == (wanted, type(wanted))
 
 
 def test_keys_are_text_whatever_they_look_like():
