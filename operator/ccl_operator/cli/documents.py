@@ -47,7 +47,7 @@ class Document:
     def objects(self) -> Iterator["Document"]:
         """Itself, or what is in it when it is a list of objects, as ``kubectl get -o yaml`` prints."""
         items = self.content.get("items") if isinstance(self.content, dict) else None
-        if not isinstance(items, list) or self.content.get("kind") not in _LISTS:
+        if not isinstance(items, list) or str(self.content.get("kind")) not in _LISTS:
             yield self
             return
         for index, item in enumerate(items):
@@ -89,6 +89,8 @@ def documents(text: bytes, source: str) -> tuple[Document, ...]:
         mark = error.problem_mark or error.context_mark
         where = f" in line {mark.line + 1}" if mark else ""
         raise Unreadable(source, f"no YAML{where}: {error.problem or error.context}") from None
+    except RecursionError:
+        raise Unreadable(source, "no manifest: it is nested too deeply") from None
     except yaml.YAMLError:
         raise Unreadable(source, "no YAML: it holds characters that text does not have") from None
 

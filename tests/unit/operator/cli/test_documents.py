@@ -74,6 +74,7 @@ def test_a_list_of_objects_is_taken_apart_with_lines_and_repetitions():
         ("a: &a [*a]", "an alias of what it is part of, in line 1"),
         ("? [hunter2]\n: 1", "a key that is no text, in line 1"),
         ("a: \x01hunter2", "characters that text does not have"),
+        ("[" * 5000, "nested too deeply"),
     ],
 )
 def test_what_cannot_be_read_is_told_without_its_values(text, reason):
@@ -88,3 +89,13 @@ def test_aliases_of_aliases_come_to_an_end():
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
     with pytest.raises(Unreadable, match="more than 200000"):
         read("\n".join(lines))
+
+
+def test_a_kind_that_is_no_text_makes_no_list():
+    (found,) = read("kind: [List]\nitems: [1]\n")
+    assert list(found.objects()) == [found]
+
+
+def test_bytes_that_are_no_text_cannot_be_read():
+    with pytest.raises(Unreadable, match="characters that text does not have"):
+        documents(b"a: \xff\xfe\xff", "a.yaml")
