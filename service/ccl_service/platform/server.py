@@ -21,6 +21,7 @@ from ccl_service.platform.middleware import HSTS, SECURITY_HEADERS, answer
 from ccl_service.platform.problems import CclError, HeadTooLarge, Malformed, Overloaded, TooManyConnections
 from ccl_service.platform.proxy import TrustProxy, limit_subject, parse_address
 from ccl_service.platform.refusing import Refuser, request_line
+from ccl_service.platform.unread import UNREAD_SECONDS, Unread
 
 #: How long a head may take: the first from the beginning of the connection, later ones from their own first byte.
 HEADER_SECONDS = 10.0
@@ -36,7 +37,7 @@ log = structlog.get_logger("ccl.server")
 
 @dataclass(slots=True)
 class Doorman:
-    """Who may hold how many connections, and how long a head may take.
+    """Who may hold how many connections, how long a head may take, and how long an answer may lie unread.
 
     ``most_per_client``: 0 for no cap. Trusted proxies have none: they carry everybody.
     """
@@ -45,6 +46,8 @@ class Doorman:
     most_per_client: int = 0
     trust: TrustProxy = NO_PROXY
     on_refused: Callable[[], None] = lambda: None
+    unread_seconds: float = UNREAD_SECONDS
+    on_unread: Callable[[], None] = lambda: None
     _held: Counter[str] = field(default_factory=Counter)
 
     def enter(self, peer: str | None) -> str | None:
@@ -77,7 +80,7 @@ class Doorman:
 class ProblemHandler(RequestHandler):
     """Answers what never reaches the application (bytes that are not HTTP) with a problem that repeats nothing."""
 
-    __slots__ = ("_deadline", "_doorman", "_plain", "_refuser", "_subject", "judged", "whole")
+    __slots__ = ("_deadline", "_doorman", "_plain", "_refuser", "_subject", "_unread", "judged", "whole")
 
     def __init__(self, manager: web.Server, doorman: Doorman, refuser: Refuser, **kwargs: Any) -> None:
         super().__init__(manager, **kwargs)
@@ -89,10 +92,12 @@ class ProblemHandler(RequestHandler):
         self.judged = self.whole = False
         self._subject: str | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._unread: Unread | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Starts the clock: aiohttp waits for a first request without end."""
         super().connection_made(transport)
+        self._look_after(transport)
         peer = transport.get_extra_info("peername")
         try:
             self._subject = self._doorman.enter(peer[0] if isinstance(peer, tuple) else None)
@@ -106,9 +111,26 @@ class ProblemHandler(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Stops the clock."""
         self._head_is_here()
+        if self._unread is not None:
+            self._unread.over()
         self._doorman.leave(self._subject)
         self._subject = None
         super().connection_lost(exc)
+
+    def _look_after(self, transport: asyncio.BaseTransport) -> None:
+        """An answer that nobody reads is noticed when it fills the buffer, or when it is all that is left."""
+        if not isinstance(transport, asyncio.Transport):
+            return
+        unread = Unread(transport, self._doorman.unread_seconds, self._doorman.on_unread)
+        self._unread = unread
+        if self._task_handler is not None:
+            self._task_handler.add_done_callback(lambda _: unread.watch())
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than it is written to, or not at all."""
+        super().pause_writing()
+        if self._unread is not None:
+            self._unread.watch()
 
     def data_received(self, data: bytes) -> None:
         """Stops the clock when a head is complete, and starts it again when a later one begins."""
@@ -224,12 +246,17 @@ class Runner(web.AppRunner):
 
 
 def runner(
-    app: web.Application, *, header_seconds: float = HEADER_SECONDS, connections_per_ip: int | None = None
+    app: web.Application,
+    *,
+    header_seconds: float = HEADER_SECONDS,
+    connections_per_ip: int | None = None,
+    unread_seconds: float = UNREAD_SECONDS,
 ) -> Runner:
     """A runner for ``app``. Its cleanup cuts off what ``lifecycle.stop`` has not waited for.
 
-    A connection that has sent no whole request head after ``header_seconds`` is closed. ``connections_per_ip``
-    replaces the setting of that name.
+    A connection that has sent no whole request head after ``header_seconds`` is closed, and one
+    whose client takes nothing of a waiting answer for ``unread_seconds`` is reset. ``connections_per_ip`` replaces the
+    setting of that name.
     """
     made = Runner(
         app,
@@ -246,5 +273,7 @@ def runner(
         settings.connections_per_ip if connections_per_ip is None else connections_per_ip,
         settings.trust_proxy,
         lambda: metrics.count("ccl_http_limited", "connections"),
+        unread_seconds,
+        lambda: metrics.count("ccl_http_limited", "unread"),
     )
     return made
