@@ -42,7 +42,10 @@ app.command("maintain")(maintain)
 
 def main(checks: Mapping[str, CheckFn] | None = None) -> None:
     """Entry point. ``checks`` are further production-readiness checks by id."""
-    app(obj=dict(checks or {}))
+    try:
+        app(obj=dict(checks or {}))
+    finally:
+        _give_up_stderr()
 
 
 @app.command()
@@ -113,6 +116,17 @@ def openapi() -> None:
     """The OpenAPI 3.1 document on stdout."""
     document = Description(route_table(), version=VERSION).document
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def _give_up_stderr() -> None:
+    """Drop what stderr cannot take (full disk, closed pipe): the interpreter would exit with 120 for it, as for a
+    failure (``Py_FinalizeEx``). What is meant for stdout is a command's result, and its loss does count."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stderr.fileno())
+        os.close(nowhere)
 
 
 def _error_reports(settings: Settings) -> contextlib.AbstractContextManager[ErrorReporter | None]:

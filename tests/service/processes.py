@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import aiohttp
 
@@ -59,8 +60,12 @@ async def until_refused(url: str, *, within: float = 30) -> None:
 
 @contextlib.asynccontextmanager
 async def running(
-    environ: dict[str, str], *arguments: str, program: tuple[str, ...] = ("-m", "ccl_service")
+    environ: dict[str, str],
+    *arguments: str,
+    program: tuple[str, ...] = ("-m", "ccl_service"),
+    stderr: BinaryIO | None = None,
 ) -> AsyncIterator[Process]:
+    """A service on a free port. What it logs is shown with the test's output unless ``stderr`` takes it."""
     port = free_port()
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -68,7 +73,7 @@ async def running(
         "serve",
         *arguments,
         env={name: os.environ[name] for name in PASSED_ON if name in os.environ} | environ | {"PORT": str(port)},
-        stderr=asyncio.subprocess.PIPE,
+        stderr=stderr or asyncio.subprocess.PIPE,
     )
     # read on, or a chatty process would stop at a full pipe
     errors = asyncio.create_task(_read(process))
@@ -98,6 +103,7 @@ async def command(environ: dict[str, str], *arguments: str) -> tuple[int, str, s
 
 
 async def _read(process: asyncio.subprocess.Process) -> None:
-    assert process.stderr is not None
+    if process.stderr is None:
+        return
     while line := await process.stderr.readline():
         print(line.decode(errors="replace"), end="", file=sys.stderr)

@@ -49,6 +49,16 @@ async def test_a_stop_turns_ready_red_serves_on_finishes_what_is_in_flight_and_e
         assert await asyncio.wait_for(process.handle.wait(), 10) == 0
 
 
+async def test_a_log_that_nobody_can_take_changes_nothing_about_a_good_end(
+    environ: dict[str, str], session: aiohttp.ClientSession
+) -> None:
+    with Path("/dev/full").open("wb") as full:
+        async with running(environ | {"DRAIN_DELAY_MS": "100"}, stderr=full) as process:
+            await until_status(session, f"{process.url}/ready", 200)
+            process.handle.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(process.handle.wait(), 30) == 0
+
+
 async def test_jobs_only_serves_probes_and_monitoring_and_nothing_else(
     environ: dict[str, str], root: dict[str, str], session: aiohttp.ClientSession
 ) -> None:
