@@ -97,13 +97,13 @@ class ProblemHandler(RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Starts the clock: aiohttp waits for a first request without end."""
         super().connection_made(transport)
-        self._look_after(transport)
+        self._look_after_answers()
         peer = transport.get_extra_info("peername")
         try:
             self._subject = self._doorman.enter(peer[0] if isinstance(peer, tuple) else None)
         except TooManyConnections as refused:
-            if isinstance(transport, asyncio.Transport):
-                transport.write(_raw(refused, uuid4().hex, Connection="close"))
+            if self.transport is not None:  # not asked for its class: uvloop's are none of asyncio's
+                self.transport.write(_raw(refused, uuid4().hex, Connection="close"))
             self.force_close()
             return
         self._expect_head()
@@ -117,11 +117,11 @@ class ProblemHandler(RequestHandler):
         self._subject = None
         super().connection_lost(exc)
 
-    def _look_after(self, transport: asyncio.BaseTransport) -> None:
+    def _look_after_answers(self) -> None:
         """An answer that nobody reads is noticed when it fills the buffer, or when it is all that is left."""
-        if not isinstance(transport, asyncio.Transport):
+        if self.transport is None:
             return
-        unread = Unread(transport, self._doorman.unread_seconds, self._doorman.on_unread)
+        unread = Unread(self.transport, self._doorman.unread_seconds, self._doorman.on_unread)
         self._unread = unread
         if self._task_handler is not None:
             self._task_handler.add_done_callback(lambda _: unread.watch())

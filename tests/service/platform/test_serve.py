@@ -4,8 +4,9 @@ import asyncio
 import json
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import aiohttp
 import pytest
@@ -49,14 +50,20 @@ async def test_a_stop_turns_ready_red_serves_on_finishes_what_is_in_flight_and_e
         assert await asyncio.wait_for(process.handle.wait(), 10) == 0
 
 
+@pytest.fixture
+def full() -> Iterator[BinaryIO]:
+    """A device without room."""
+    with Path("/dev/full").open("wb") as opened:
+        yield opened
+
+
 async def test_a_log_that_nobody_can_take_changes_nothing_about_a_good_end(
-    environ: dict[str, str], session: aiohttp.ClientSession
+    environ: dict[str, str], session: aiohttp.ClientSession, full: BinaryIO
 ) -> None:
-    with Path("/dev/full").open("wb") as full:
-        async with running(environ | {"DRAIN_DELAY_MS": "100"}, stderr=full) as process:
-            await until_status(session, f"{process.url}/ready", 200)
-            process.handle.send_signal(signal.SIGTERM)
-            assert await asyncio.wait_for(process.handle.wait(), 30) == 0
+    async with running(environ | {"DRAIN_DELAY_MS": "100"}, stderr=full) as process:
+        await until_status(session, f"{process.url}/ready", 200)
+        process.handle.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.handle.wait(), 30) == 0
 
 
 async def test_jobs_only_serves_probes_and_monitoring_and_nothing_else(
@@ -98,6 +105,19 @@ async def test_a_taken_port_is_one_line_with_the_fix(environ: dict[str, str]) ->
         code, _, err = await command(environ | {"PORT": str(taken.getsockname()[1])}, "serve")
     assert code == 1
     assert err.splitlines()[-1].endswith("set PORT to a free one")
+
+
+async def test_one_connection_too_many_is_told_so_by_the_real_process(
+    environ: dict[str, str], session: aiohttp.ClientSession
+) -> None:
+    async with running(environ | {"CONNECTIONS_PER_IP": "1"}) as process:
+        await until_status(session, f"{process.url}/ready", 200)  # and keeps its connection
+        reader, writer = await asyncio.open_connection("127.0.0.1", process.port)
+        try:
+            assert (await asyncio.wait_for(reader.read(), 30)).startswith(b"HTTP/1.1 429 ")
+        finally:
+            writer.close()
+            await writer.wait_closed()
 
 
 async def test_check_prints_a_table_and_fails_like_the_gate(environ: dict[str, str]) -> None:

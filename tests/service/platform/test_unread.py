@@ -23,6 +23,15 @@ LARGE = b"GET /api/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
 LIVE = b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
+IMPATIENT = """
+from ccl_service.cli import main
+from ccl_service.platform.server import runner
+
+runner.__kwdefaults__["unread_seconds"] = 0.4
+main()
+"""
+
+
 @contextlib.asynccontextmanager
 async def connected(port: int) -> AsyncIterator[socket.socket]:
     """A client with hardly any room for answers."""
@@ -122,6 +131,16 @@ async def test_what_is_left_when_a_connection_closes_is_not_kept_for_ever(servic
             await until_reset(client)
     finally:
         await serving.cleanup()
+
+
+async def test_the_real_process_cuts_them_off_too(environ: dict[str, str]) -> None:
+    """Its event loop may be uvloop, whose transports are none of asyncio's classes."""
+    async with (
+        running(environ, program=("-c", IMPATIENT)) as process,
+        connected(await _ready(process)) as client,
+    ):
+        await asked(client, 60)
+        await until_reset(client)
 
 
 async def test_a_stop_does_not_wait_for_a_client_that_reads_nothing(environ: dict[str, str]) -> None:
