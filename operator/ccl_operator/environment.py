@@ -31,6 +31,7 @@ EXTERNAL: Final = (
     "MAILGUN_API_KEY",
     "MAILGUN_WEBHOOK_SIGNING_KEY",
     "OPENAI_API_KEY",
+    "SENTRY_DSN",
 )
 FIELDS: Final[Mapping[str, str]] = {"POD_NAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace"}
 VARIABLES: Final = (
@@ -49,6 +50,7 @@ VARIABLES: Final = (
     "MONITOR_KEY_FILE",
     "OPENAI_BASE_URL",
     "OPENAI_MODEL",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OUTBOUND_ALLOWLIST",
     "PORT",
     "PUBLIC_BASE_URL",
@@ -60,6 +62,8 @@ VARIABLES: Final = (
 RENDERED: Final[frozenset[str]] = frozenset(
     {*EXTERNAL, *(f"{name}_FILE" for name in EXTERNAL), *FIELDS, *VARIABLES, "MONITOR_KEY", "NODE_ENV"}
 )
+#: Of these, names that ``extraEnv`` may set as long as the specification does not give the value itself.
+EITHER: Final[frozenset[str]] = frozenset({"SENTRY_DSN", "SENTRY_DSN_FILE", "OTEL_EXPORTER_OTLP_ENDPOINT"})
 
 
 def render(spec: Spec, *, revision: str, deployment_id: str) -> dict[str, str]:
@@ -75,6 +79,7 @@ def render(spec: Spec, *, revision: str, deployment_id: str) -> dict[str, str]:
         "DB_CONNECT_TIMEOUT_MS": str(milliseconds(spec.database.pool.connect_timeout)),
         "MAIL_FROM": spec.mail.from_,
         "MAIL_POSTAL_ADDRESS": spec.mail.postal_address,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": spec.monitoring.otlp_endpoint if spec.monitoring else None,
         "OUTBOUND_ALLOWLIST": ",".join(spec.mail.allowlist) or None,
         **_http(spec.http),
         **_accounts(spec),

@@ -55,6 +55,8 @@ def revision_name(spec: Spec, external_digest: str) -> str:
         "generated": environment.generated_keys(spec),
         "external": external_digest,
     }
+    if spec.monitoring is not None and spec.monitoring.otlp_endpoint is not None:
+        inputs["otlpEndpoint"] = spec.monitoring.otlp_endpoint
     text = json.dumps(inputs, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[: names.REVISION_LENGTH]
 

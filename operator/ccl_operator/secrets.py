@@ -9,6 +9,7 @@ import binascii
 import hashlib
 import hmac
 import json
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,8 +31,10 @@ _SCHEMES: Final[Mapping[str, tuple[str, ...]]] = {
     "DATABASE_URL": ("postgresql://", "postgres://"),
     "DATABASE_DIRECT_URL": ("postgresql://", "postgres://"),
     "DATABASE_REPLICA_URLS": ("postgresql://", "postgres://"),
-    "REDIS_URL": ("redis://", "rediss://", "valkey://", "valkeys://"),
+    "REDIS_URL": ("redis://", "rediss://"),
 }
+#: Sentry's form of a project's address, as the service takes it.
+_DSN: Final = re.compile(r"https?://[^\s:@/]+(:[^\s@/]*)?@[^\s@/]+(/\S*)?/[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,8 @@ def collect(spec: Spec, referenced: Mapping[str, Manifest | None], embedded: Map
         for name, schemes in _SCHEMES.items()
         if name in values and not all(each.startswith(schemes) for each in _urls(name, values[name]))
     ]
+    if "SENTRY_DSN" in values and not _DSN.fullmatch(values["SENTRY_DSN"]):
+        problems.append("SENTRY_DSN: is not a DSN (https://key@host/project)")
     return External(values=dict(sorted(values.items())), problems=tuple(problems), unread=tuple(sorted(unread)))
 
 
@@ -159,6 +164,8 @@ def _sources(spec: Spec) -> dict[str, _Source]:
         found["MAILGUN_WEBHOOK_SIGNING_KEY"] = _Source(name, "MAILGUN_WEBHOOK_SIGNING_KEY", required=False)
     if spec.secrets.openai is not None:
         found["OPENAI_API_KEY"] = _Source(spec.secrets.openai.secret_ref, "OPENAI_API_KEY")
+    if spec.secrets.sentry is not None:
+        found["SENTRY_DSN"] = _Source(spec.secrets.sentry.secret_ref, "SENTRY_DSN")
     return found
 
 

@@ -1,36 +1,23 @@
-"""Rules that join several fields, each written once: as CEL for the CRD, and as a check inside the reconcile, because
-an older CRD may still be installed.
+"""What a specification must hold to beyond its shape, each rule written once: as CEL for the CRD, and as a check inside
+the reconcile, because an older CRD may still be installed. Here is what joins fields; ``field_rules`` has the rest.
 
 A transition rule compares with the object before the change; only the API server sees both, so it has no check here.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 from ccl_operator import names
+from ccl_operator.api.field_rules import FIELD_RULES
+from ccl_operator.api.rule import Rule
 from ccl_operator.api.v1alpha1 import KeySource, Spec
 from ccl_operator.api.values import duration
 from ccl_operator.api.workload import Component, Peer, Toleration
-from ccl_operator.environment import RENDERED
+from ccl_operator.environment import EITHER, RENDERED
 
-Path = tuple[str, ...]
 #: Prefixes of labels that selectors and the operator's own bookkeeping rely on.
 OWN_LABELS: Final = ("app.kubernetes.io/", f"{names.GROUP}/")
-
-
-@dataclass(frozen=True)
-class Rule:
-    """``cel`` is put on the schema at ``path`` (property names from the root); ``message`` is the same in both places.
-
-    ``holds(name, spec)``: None for a transition rule.
-    """
-
-    path: Path
-    cel: str
-    message: str
-    holds: Callable[[str, Spec], bool] | None
 
 
 def _key_rule(field: str, pick: Callable[[Spec], KeySource]) -> Rule:
@@ -52,13 +39,31 @@ def _production(cel: str, message: str, holds: Callable[[Spec], bool]) -> Rule:
 
 
 def _extra_env_rule(component: str, pick: Callable[[Spec], frozenset[str]]) -> Rule:
-    reserved = ", ".join(f"'{name}'" for name in sorted(RENDERED))
+    reserved = ", ".join(f"'{name}'" for name in sorted(RENDERED - EITHER))
     return Rule(
         path=("spec", component),
         cel=f"!has(self.extraEnv) || self.extraEnv.all(v, !(v.name in [{reserved}]))",
         message=f"{component}.extraEnv must not set a variable that the operator sets itself",
-        holds=lambda _, spec: not pick(spec) & RENDERED,
+        holds=lambda _, spec: not pick(spec) & (RENDERED - EITHER),
     )
+
+
+def _either_rule(variable: str, field: str, given: Callable[[Spec], bool]) -> Rule:
+    """A variable of EITHER may be in ``extraEnv`` while the field that renders it is absent."""
+    parent = field.partition(".")[0]
+    names_it = f"extraEnv.exists(v, v.name in ['{variable}', '{variable}_FILE'])"
+    present = " && ".join(f"has(self.{each})" for each in (parent, field))
+    return Rule(
+        path=("spec",),
+        cel=f"!({present}) || !((has(self.web.extraEnv) && self.web.{names_it})"
+        f" || (has(self.jobs.extraEnv) && self.jobs.{names_it}))",
+        message=f"extraEnv must not set {variable} beside {field}",
+        holds=lambda _, spec: not given(spec) or not _extra_names(spec) & {variable, f"{variable}_FILE"},
+    )
+
+
+def _extra_names(spec: Spec) -> frozenset[str]:
+    return frozenset(item.name for component in (spec.web, spec.jobs) for item in component.extra_env)
 
 
 def _template_rules(component: str, pick: Callable[[Spec], Component]) -> tuple[Rule, ...]:
@@ -183,6 +188,13 @@ RULES: Final[tuple[Rule, ...]] = (
         cel="self.allowFrom.all(p, has(p.ipBlock) != (has(p.namespaceSelector) || has(p.podSelector)))",
         message="networkPolicy.allowFrom takes per entry either ipBlock or namespaceSelector and podSelector",
         holds=lambda _, spec: spec.network_policy is None or all(map(_is_one_peer, spec.network_policy.allow_from)),
+    ),
+    *FIELD_RULES,
+    _either_rule("SENTRY_DSN", "secrets.sentry", lambda spec: spec.secrets.sentry is not None),
+    _either_rule(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "monitoring.otlpEndpoint",
+        lambda spec: spec.monitoring is not None and spec.monitoring.otlp_endpoint is not None,
     ),
     *_template_rules("web", lambda spec: spec.web),
     *_template_rules("jobs", lambda spec: spec.jobs),

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from ccl_operator import names
 from ccl_operator.actions import Manifest
-from ccl_operator.api.rules import RULES, Rule
+from ccl_operator.api.rule import Rule
+from ccl_operator.api.rules import RULES
 from ccl_operator.api.shape import Shape
 from ccl_operator.api.status import Status
 from ccl_operator.api.v1alpha1 import Spec

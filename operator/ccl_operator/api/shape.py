@@ -14,7 +14,8 @@ LabelKey = Annotated[str, Field(max_length=317)]
 LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$", max_length=63)]
 Labels = Annotated[Mapping[LabelKey, LabelValue], Field(max_length=20)]
 Annotations = Annotated[Mapping[LabelKey, Annotated[str, Field(max_length=1024)]], Field(max_length=20)]
-Cidr = Annotated[str, Field(pattern=r"^[0-9a-fA-F.:]+(/[0-9]{1,3})?$", max_length=50)]
+Cidr = Annotated[str, Field(max_length=50)]
+Url = Annotated[str, Field(max_length=512)]
 
 
 class Shape(BaseModel):

@@ -9,14 +9,14 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from ccl_operator.actions import Manifest
-from ccl_operator.api.shape import Cidr, LocalReference, SecretKeySelector, SecretName, SecretSource, Shape, Text
+from ccl_operator.api.shape import Cidr, LocalReference, SecretKeySelector, SecretName, SecretSource, Shape, Text, Url
 from ccl_operator.api.values import Bytes, Duration
 from ccl_operator.api.workload import Autoscaling, Component, Jobs, Monitoring, NetworkPolicy, ServiceAccount
 
 Image = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][-a-zA-Z0-9._/:@]*$", max_length=512)]
-Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=512)]
-Host = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
-Origin = Annotated[str, Field(pattern=r"^(\*|https?://[^\s/,]+)$", max_length=300)]
+#: Texts without a pattern have a rule that says in a sentence what is wrong.
+Host = Annotated[str, Field(max_length=253)]
+Origin = Annotated[str, Field(max_length=300)]
 IngressClass = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
 CheckName = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9]{0,62}$", max_length=63)]
 
@@ -46,6 +46,12 @@ class OpenAi(Shape):
     model: Text | None = Field(default=None, description="Model name; the service has a default.")
 
 
+class Sentry(Shape):
+    """Where errors are reported to."""
+
+    secret_ref: SecretName = Field(description="Secret with SENTRY_DSN, the address that holds the project's key.")
+
+
 GENERATED = KeySource(generate=True)
 
 
@@ -57,6 +63,7 @@ class Secrets(Shape):
     session: KeySource = Field(default=GENERATED, description="Key that signs sessions.")
     mailgun: Mailgun | None = Field(default=None, description="Mailgun account; required in production.")
     openai: OpenAi | None = Field(default=None, description="OpenAI account; required in production.")
+    sentry: Sentry | None = Field(default=None, description="Sentry project; absent: errors are reported nowhere.")
     rotate_after: Duration | None = Field(
         default=None, description="Rotate generated keys at this age, at least 24h; absent: only when asked."
     )
@@ -233,8 +240,8 @@ class Retention(Shape):
 class Backup(Shape):
     """Backups of the database."""
 
-    schedule: Annotated[str, Field(min_length=9, max_length=100)] = Field(description="Cron expression of five fields.")
-    time_zone: Annotated[str, Field(min_length=1, max_length=64)] = Field(
+    schedule: Annotated[str, Field(max_length=100)] = Field(description="Cron expression of five fields.")
+    time_zone: Annotated[str, Field(max_length=64)] = Field(
         default="Etc/UTC", description="Time zone of the schedule, e.g. America/Chicago."
     )
     destination: Destination = Field(description="Where backups go.")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ccl_operator.api.shape import Annotations, Cidr, Labels, Shape, Text, VariableName
+from ccl_operator.api.shape import Annotations, Cidr, Labels, Shape, Text, Url, VariableName
 from ccl_operator.api.values import Bytes, Cpu
 
 
@@ -145,7 +145,10 @@ class NetworkPolicy(Shape):
 
 
 class Monitoring(Shape):
-    """Objects of the Prometheus operator, made while its kinds are served."""
+    """Objects of the Prometheus operator, made while its kinds are served, and where spans go."""
 
     service_monitor: bool = Field(default=True, description="A ServiceMonitor for metrics of web and jobs pods.")
     rules: bool = Field(default=True, description="A PrometheusRule with the alerts.")
+    otlp_endpoint: Url | None = Field(
+        default=None, description="Collector that spans are exported to, by OTLP over HTTP; absent: nowhere."
+    )

@@ -35,6 +35,8 @@ class Outside:
         urls += external.get("DATABASE_REPLICA_URLS", "").split(",")
         accounts = (spec.secrets.mailgun, spec.secrets.openai)
         addresses = [each.base_url for each in accounts if each is not None and each.base_url]
+        addresses += [spec.monitoring.otlp_endpoint] if spec.monitoring and spec.monitoring.otlp_endpoint else []
+        addresses += [external["SENTRY_DSN"]] if "SENTRY_DSN" in external else []
         return cls(
             database=_ports(urls, embedded.POSTGRES_PORT),
             redis=_ports([external.get("REDIS_URL", "")], embedded.REDIS_PORT),

@@ -47,6 +47,7 @@ def test_the_whole_of_it():
         ({"http.trustProxy": {"hops": 2}}, "TRUST_PROXY", "2"),
         ({"http.trustProxy": {"cidrs": ["10.0.0.0/8", "fd00::/8"]}}, "TRUST_PROXY", "10.0.0.0/8,fd00::/8"),
         ({"mail.allowlist": ["a@example.com", "@example.org"]}, "OUTBOUND_ALLOWLIST", "a@example.com,@example.org"),
+        ({"monitoring": {"otlpEndpoint": "http://otel:4318"}}, "OTEL_EXPORTER_OTLP_ENDPOINT", "http://otel:4318"),
         ({"secrets.openai.model": "m"}, "OPENAI_MODEL", "m"),
         ({"secrets.openai.baseUrl": "http://o/v1"}, "OPENAI_BASE_URL", "http://o/v1"),
         ({"secrets.mailgun.baseUrl": "http://m"}, "MAILGUN_BASE_URL", "http://m"),

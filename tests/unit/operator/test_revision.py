@@ -35,6 +35,7 @@ def named(changes=None, digest="d"):
         {"secrets.jwt": {"secretKeyRef": {"name": "own", "key": "jwt"}}},
         {"database.pool": {"size": 7}},
         {"http.bodyLimit": "5Mi"},
+        {"monitoring": {"otlpEndpoint": "http://otel:4318"}},
         {"imagePullSecrets": [{"name": "registry"}]},
         {"web.template": {"priorityClassName": "high"}},
         {"jobs.template": {"labels": {"team": "loans"}}},

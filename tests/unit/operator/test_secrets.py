@@ -119,6 +119,27 @@ def test_an_address_of_another_protocol_is_refused():
     assert found.problems == ("DATABASE_URL: is not a postgresql:// URL",)
 
 
+DSN = "https://0123456789abcdef@sentry.example.com/42"
+
+
+def test_a_dsn_is_copied_from_its_secret():
+    spec = spec_with(sentry={"secretRef": "sentry"}, mailgun=None, openai=None)
+    found = secrets.collect(spec, {"sentry": secret(SENTRY_DSN=DSN)}, {})
+    assert found == secrets.External(values={"SENTRY_DSN": DSN})
+
+
+@pytest.mark.parametrize("value", ["https://sentry.example.com/42", "ftp://hunter2@sentry.example.com/42"])
+def test_a_text_that_is_no_dsn_is_refused_and_never_quoted(value):
+    spec = spec_with(sentry={"secretRef": "sentry"}, mailgun=None, openai=None)
+    found = secrets.collect(spec, {"sentry": secret(SENTRY_DSN=value)}, {})
+    assert found.problems == ("SENTRY_DSN: is not a DSN (https://key@host/project)",)
+
+
+def test_a_redis_url_of_a_scheme_that_the_service_does_not_read_is_refused():
+    found = secrets.collect(spec_with(mailgun=None, openai=None), {}, {"REDIS_URL": "valkey://redis"})
+    assert found.problems == ("REDIS_URL: is not a redis:// URL",)
+
+
 def test_a_trailing_line_break_is_not_part_of_a_value():
     found = secrets.collect(
         spec_with(jwt=reference(), mailgun=None, openai=None), {"own": secret(value=STRONG + "\n")}, {}

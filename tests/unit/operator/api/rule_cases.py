@@ -49,6 +49,55 @@ def changed(spec: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
     return result
 
 
+def _field(field: str, good: Any, bad: Any) -> Case:
+    """One field alone: its rule begins with its path."""
+    return Case(f"{field} ", {field: good}, {field: bad})
+
+
+NAMES: Final = (
+    ("loans.example.com", "loans..example.com"),
+    ("a-1.b2.localhost", "loans.example.com."),
+    ("xn--bcher-kva.example", "-loans.example.com"),
+    ("l" * 63 + ".com", "l" * 64 + ".com"),
+    ("1.example.com", "192.0.2.1"),
+)
+ORIGINS: Final = (
+    ("https://loans.example.com", "https://loans_app.example.com"),
+    ("http://localhost:65535", "https://loans.example.com:65536"),
+    ("https://192.0.2.1:1", "https://loans.example.com:0"),
+    ("https://[2001:db8::1]:8443", "https://[2001:db8:::1]"),
+    ("https://Loans.Example.com", "https://loans.example.com/"),
+    ("https://a", "ftp://loans.example.com"),
+)
+URLS: Final = (
+    ("https://api.example.com/v3", "https://"),
+    ("http://otel_collector.monitoring:4318", "http://otel:65536"),
+    ("http://[::1]:4318/v1?x=y", "http://[::1::]:4318"),
+    ("http://192.0.2.1", "https://user:pass@api.example.com"),
+    ("https://a/b", "https://a/b#c"),
+)
+NETWORKS: Final = (
+    ("10.0.0.0/8", "10.0.0.1/8"),
+    ("fd00::/8", "fd00::1/8"),
+    ("192.0.2.1", "192.0.2.256"),
+    ("2001:db8::1/128", "10.0.0.0/33"),
+    ("0.0.0.0/0", "loopback"),
+)
+SENDERS: Final = (
+    ("cathy@mg.example.com", "Cathy"),
+    ("Cathy O'Hara <cathy@mg.example.com>", "Cathy <mg.example.com>"),
+    ('"Loans, Inc." <cathy@mg.example.com>', "Loans, Inc. <cathy@mg.example.com>"),
+    ("Žofie <cathy@mg.example.com>", "Cathy\r\nBcc: <cathy@mg.example.com>"),
+)
+SCHEDULES: Final = (
+    ("0 2 * * *", "every day of week"),
+    ("*/15 0-6 1,15 JAN-mar Mon-Fri", "0 2 * *"),
+    ("0 2 31 1 6", "99 2 * * *"),
+    ("5/10 * * * *", "0 2 * * 7"),
+    ("0 0 29 2 *", "@midnight"),
+)
+ZONES: Final = (("America/Chicago", "../etc/passwd"), ("UTC", ""), ("Etc/GMT+5", "America/"))
+
 CASES: Final = (
     Case("metadata.name must match", {}, {}, name_accepted="a" * 40, name_refused="a" * 41),
     Case("metadata.name must match", {}, {}, name_accepted="c-1", name_refused="1c"),
@@ -163,4 +212,38 @@ CASES: Final = (
         {"jobs.extraEnv": [{"name": "LOG_LEVEL", "value": "info"}]},
         {"jobs.extraEnv": [{"name": "NODE_ENV", "value": "development"}]},
     ),
+    Case(
+        "extraEnv must not set SENTRY_DSN beside secrets.sentry",
+        {"web.extraEnv": [{"name": "SENTRY_DSN", "value": "https://k@sentry.example.com/1"}]},
+        {"secrets.sentry": {"secretRef": "sentry"}, "web.extraEnv": [{"name": "SENTRY_DSN", "value": "x"}]},
+    ),
+    Case(
+        "extraEnv must not set OTEL_EXPORTER_OTLP_ENDPOINT beside monitoring.otlpEndpoint",
+        {"monitoring": {}, "jobs.extraEnv": [{"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://otel:4318"}]},
+        {
+            "monitoring": {"otlpEndpoint": "http://otel:4318"},
+            "jobs.extraEnv": [{"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://otel:4318"}],
+        },
+    ),
+    *(_field("http.host", good, bad) for good, bad in NAMES),
+    *(_field("secrets.mailgun.domain", good, bad) for good, bad in NAMES),
+    *(_field("http.corsOrigins", [good], [good, bad]) for good, bad in ORIGINS),
+    *(
+        _field(field, good, bad)
+        for field in ("secrets.mailgun.baseUrl", "secrets.openai.baseUrl", "monitoring.otlpEndpoint")
+        for good, bad in URLS
+    ),
+    *(_field("http.trustProxy.cidrs", [good], [good, bad]) for good, bad in NETWORKS),
+    *(
+        Case(
+            "networkPolicy.allowFrom takes in ipBlock.cidr",
+            {"networkPolicy": {"allowFrom": [{"ipBlock": {"cidr": good}}]}},
+            {"networkPolicy": {"allowFrom": [{"podSelector": {}}, {"ipBlock": {"cidr": bad}}]}},
+        )
+        for good, bad in (("10.0.0.0/8", "10.0.0.1/8"), ("::/0", "::1"))
+    ),
+    *(_field("http.bodyLimit", good, bad) for good, bad in (("1Ki", "1023"), ("1024", "0"), ("10Mi", "0.9k"))),
+    *(_field("mail.from", good, bad) for good, bad in SENDERS),
+    *(_field("backup.schedule", good, bad) for good, bad in SCHEDULES),
+    *(_field("backup.timeZone", good, bad) for good, bad in ZONES),
 )

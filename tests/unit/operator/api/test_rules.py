@@ -23,6 +23,20 @@ def test_the_check_inside_the_reconcile_names_the_rule_that_is_broken(case):
     assert case.rule in broken[0]
 
 
+@pytest.mark.parametrize(
+    ("rule", "changes"),
+    [
+        ("backup.schedule must be", {"backup.schedule": "0 2 30 2 *"}),
+        ("backup.schedule must be", {"backup.schedule": "0 6-2 * * *"}),
+        ("backup.timeZone must be", {"backup.timeZone": "America/Springfield"}),
+        ("backup.timeZone must be", {"backup.timeZone": "Local"}),
+    ],
+)
+def test_the_check_inside_the_reconcile_knows_what_no_pattern_can_say(rule, changes):
+    (broken,) = judged("ccl", changes)
+    assert rule in broken
+
+
 def test_every_rule_that_needs_one_object_only_has_a_case():
     messages = [rule.message for rule in RULES if rule.holds is not None]
     assert [text for text in messages if not any(case.rule in text for case in CASES)] == []

@@ -61,6 +61,12 @@ def test_the_service_reaches_names_its_data_and_the_providers():
     assert ports(built(fakes)[names.JOBS]["egress"])[-1] == [80, 443, 8080]
 
 
+def test_spans_and_errors_reach_the_ports_of_their_addresses():
+    spec = {"monitoring": {"otlpEndpoint": "http://otel:4318"}}
+    opened = built(spec, {"SENTRY_DSN": "https://key@sentry.example.com:9000/1"})
+    assert ports(opened[names.WEB]["egress"])[-1] == [443, 4318, 9000]
+
+
 def test_a_database_elsewhere_is_reached_on_the_ports_of_its_urls():
     external = {
         "DATABASE_URL": "postgresql://u:p@pooler.example.com:6543/ccl",
