@@ -1,15 +1,21 @@
-"""What a CclDeployment may say about numbers, the service starts with."""
+"""What a CclDeployment may say, the service starts with."""
 
 import copy
+import ipaddress
+import re
 from datetime import timedelta
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ccl_operator.api import forms
+from ccl_operator.api.rules import violations
 from ccl_operator.api.v1alpha1 import parse_spec
 from ccl_operator.api.values import DURATION_PATTERN
 from ccl_operator.environment import render
+from ccl_service.mail.checks import mail_sender
+from ccl_service.platform.checks.verdict import FAIL
 from ccl_service.platform.config import load_settings
 from tests.unit.operator.conftest import SPEC
 
@@ -48,6 +54,43 @@ def test_every_pool_limit_and_number_of_proxies_that_the_crd_takes_starts(
     assert timedelta(milliseconds=settings.db_idle_timeout_ms) >= timedelta(0)
     assert timedelta(milliseconds=settings.db_connect_timeout_ms) > timedelta(0)
     assert settings.trust_proxy.hops == (hops or 0)
+
+
+def texts(pattern: str, longest: int) -> st.SearchStrategy[str]:
+    """Texts of a form, of the length that the field takes."""
+    return st.from_regex(re.compile(pattern, re.ASCII), fullmatch=True).filter(lambda text: len(text) <= longest)
+
+
+NETWORKS = st.ip_addresses().map(str) | st.builds(
+    lambda address, bits: str(ipaddress.ip_network((address, bits), strict=False)),
+    st.ip_addresses(),
+    st.integers(0, 32),
+)
+
+
+@given(
+    host=texts(forms.DNS_NAME, 253),
+    origins=st.lists(texts(forms.ORIGIN, 300).filter(lambda text: text != "*"), min_size=1, max_size=3),
+    url=texts(forms.URL, 512),
+    networks=st.lists(NETWORKS, min_size=1, max_size=3),
+    sender=texts(forms.SENDER, 512),
+)
+def test_every_name_origin_url_network_and_sender_that_the_crd_takes_starts(
+    host: str, origins: list[str], url: str, networks: list[str], sender: str
+) -> None:
+    spec = copy.deepcopy(SPEC)
+    spec["http"] |= {"host": host, "corsOrigins": origins, "trustProxy": {"cidrs": networks}}
+    spec["secrets"]["mailgun"] |= {"domain": host, "baseUrl": url}
+    spec["secrets"]["openai"]["baseUrl"] = url
+    spec["monitoring"] = {"otlpEndpoint": url}
+    spec["mail"]["from"] = sender
+    assert violations("ccl", parse_spec({"spec": spec})) == ()
+    settings = load_settings(environ(spec))
+    assert settings.mailgun_domain == host
+    assert len(settings.cors_origin) == len(origins)
+    assert len(settings.trust_proxy.networks) == len(networks)
+    assert settings.otel_exporter_otlp_endpoint == url.rstrip("/")
+    assert mail_sender(settings).status is not FAIL
 
 
 def test_nothing_that_the_operator_renders_looks_misspelt() -> None:
