@@ -125,14 +125,16 @@ def test_a_child_that_the_api_server_refuses_is_named_in_the_condition_with_the_
     place.start_operator()
     place.create()
     place.promote()
-    _set_schedule(place, "99 2 * * *")
+    _annotate_account(place, "x")
     until("the object is stalled", lambda: place.condition("Stalled").get("reason") == "ApplyRefused")
     message = place.condition("Stalled")["message"]
-    assert "CronJob ccl-backup" in message
-    assert "spec.schedule" in message
-    _set_schedule(place, "0 3 * * *")
+    assert "ServiceAccount ccl" in message
+    assert "metadata.annotations" in message
+    _annotate_account(place, None)
     until("it goes on", lambda: place.condition("Stalled").get("status") == "False")
 
 
-def _set_schedule(place: Place, schedule: str) -> None:
-    place.api.patch(names.OWNER, place.namespace, "ccl", {"spec": {"backup": {"schedule": schedule}}})
+def _annotate_account(place: Place, value: str | None) -> None:
+    """With a key that the API server takes for no annotation; None takes it away."""
+    wanted = {"serviceAccount": {"annotations": {"not a key": value}}}
+    place.api.patch(names.OWNER, place.namespace, "ccl", {"spec": wanted})
