@@ -12,9 +12,10 @@ from uuid import uuid4
 
 import structlog
 from aiohttp import web
-from aiohttp.http import HttpProcessingError
+from aiohttp.http import HttpProcessingError, RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from ccl_service.platform.http import METRICS, REFUSER, SETTINGS
 from ccl_service.platform.middleware import HSTS, SECURITY_HEADERS, answer
@@ -191,6 +192,18 @@ class ProblemHandler(RequestHandler):
         return response
 
 
+def _without_unknown_expectation(message: RawRequestMessage) -> RawRequestMessage:
+    """Leave out an expectation other than 100-continue, which a server may ignore (RFC 9110, 10.1.1).
+
+    aiohttp refuses it before any middleware, in a sentence of plain text that repeats it.
+    """
+    if message.headers.get("Expect", "100-continue").lower() == "100-continue":
+        return message
+    headers = CIMultiDict(message.headers)
+    headers.popall("Expect")
+    return message._replace(headers=CIMultiDictProxy(headers))
+
+
 def _refusal(exc: BaseException | None) -> CclError:
     # aiohttp has a class for a line that is too long and none for too many lines
     if isinstance(exc, LineTooLong) or "Too many headers" in str(exc):
@@ -240,7 +253,12 @@ class Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         kwargs: dict[str, Any] = made._kwargs
-        server = ProblemServer(made.request_handler, request_factory=made.request_factory, **kwargs)
+        factory: Callable[..., web.BaseRequest] = made.request_factory
+
+        def request(message: RawRequestMessage, *others: Any) -> web.BaseRequest:
+            return factory(_without_unknown_expectation(message), *others)
+
+        server = ProblemServer(made.request_handler, request_factory=request, **kwargs)
         server.doorman, server.refuser = self.doorman, self.refuser
         return server
 

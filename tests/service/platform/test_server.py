@@ -121,6 +121,27 @@ async def test_a_head_that_is_too_large_is_431_and_not_repeated(service: Service
         assert b"aaaa" not in got
 
 
+@pytest.mark.parametrize(("path", "status"), [("/api/leads", 401), ("/api/nothing", 404)])
+async def test_an_expectation_that_nobody_knows_is_ignored(service: Service, path: str, status: int) -> None:
+    async with listening(service) as port, connected(port) as (reader, writer):
+        writer.write(f"POST {path} HTTP/1.1\r\nHost: x\r\nExpect: bogus\r\nContent-Length: 2\r\n\r\n{{}}".encode())
+        head = await answered(reader)
+        assert head.startswith(f"HTTP/1.1 {status} ".encode())
+        assert b"application/problem+json" in head
+        assert b"X-Request-ID: " in head
+        assert b"bogus" not in head
+
+
+async def test_a_client_that_waits_to_be_told_sends_its_body_then(service: Service, root: dict[str, str]) -> None:
+    sent = b'{"first_name": "Ana", "email": "ana@example.com"}'
+    head = _post("/api/leads", root, "application/json", len(sent)).replace(b"\r\n", b"\r\nExpect: 100-Continue\r\n", 1)
+    async with listening(service) as port, connected(port) as (reader, writer):
+        writer.write(head)
+        assert await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(sent)
+        assert b" 201 " in await answered(reader)
+
+
 async def test_one_connection_too_many_of_an_address_is_refused_until_another_ends(service: Service) -> None:
     async with listening(service, connections_per_ip=2) as port, contextlib.AsyncExitStack() as held:
         for _ in range(2):
