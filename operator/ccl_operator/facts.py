@@ -96,7 +96,7 @@ def _migration(found: Inventory, instance: str, promotion: Rollout) -> Migration
     if job is None or inventory.terminating(job):
         return Migration()
     if not is_finished(job):
-        return Migration(running=True)
+        return _unfinished(found, job)
     if is_earlier_attempt(job, promotion):
         return Migration()
     if inventory.is_true(job, "Complete"):
@@ -104,6 +104,21 @@ def _migration(found: Inventory, instance: str, promotion: Rollout) -> Migration
     failed = inventory.condition(job, "Failed") or {}
     why = failed.get("message") or failed.get("reason") or "no reason given"
     return Migration(failure=f"Job {inventory.name_of(job)}: {why}; its pods' logs say more")
+
+
+def _unfinished(found: Inventory, job: Manifest) -> Migration:
+    """What the Job's latest pod does. It is ready once the database has answered (``manifests.migrate``)."""
+    pods = [pod for pod in found.pods(names.MIGRATE) if inventory.owned_by(pod, job["metadata"]["uid"])]
+    pod = max(pods, key=inventory.created, default=None)
+    if pod is None:
+        return Migration(timed_from=inventory.created(job))
+    if inventory.ended(pod):
+        return Migration(running=True)  # the Job is about to say how it went, or to try again
+    if answered := _ready_since(pod):
+        return Migration(running=True, timed_from=answered)
+    if inventory.is_running(pod):
+        return Migration(waiting=True)
+    return Migration(timed_from=inventory.created(pod))
 
 
 def _settled(found: Inventory, instance: str, revision: str, wanted: int) -> bool:

@@ -105,12 +105,27 @@ def ready_replicas(workload: Manifest | None) -> int:
     return int((workload.get("status") or {}).get("readyReplicas", 0))
 
 
+def created(manifest: Manifest) -> datetime:
+    """metadata.creationTimestamp"""
+    return datetime.fromisoformat(manifest["metadata"]["creationTimestamp"])
+
+
+def owned_by(manifest: Manifest, uid: str) -> bool:
+    """Whether an object belongs to the one of this UID."""
+    return any(each["uid"] == uid for each in manifest["metadata"].get("ownerReferences") or ())
+
+
+def is_running(pod: Manifest) -> bool:
+    """Whether a process of the pod has begun and not ended."""
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    return any("running" in (each.get("state") or {}) for each in statuses)
+
+
 def termination_messages(pods: tuple[Manifest, ...], job_uid: str) -> tuple[str, ...]:
     """Termination messages of a Job's pods, the latest first."""
     found: list[tuple[str, str]] = []
     for pod in pods:
-        owners = pod["metadata"].get("ownerReferences") or ()
-        if not any(each["uid"] == job_uid for each in owners):
+        if not owned_by(pod, job_uid):
             continue
         for container in (pod.get("status") or {}).get("containerStatuses") or ():
             ended_state = (container.get("state") or {}).get("terminated")

@@ -12,7 +12,7 @@ from typing import Final, Literal, cast
 from ccl_contract.readiness import CheckStatus, ReadinessReport
 from ccl_operator import names
 from ccl_operator.actions import Event
-from ccl_operator.api.status import MESSAGE_MAX, Condition, ConditionStatus, Phase, Status
+from ccl_operator.api.status import MESSAGE_MAX, Condition, ConditionStatus, Phase, Rollout, Status
 from ccl_operator.backup_health import Verdict
 from ccl_operator.inventory import Inventory
 from ccl_operator.rollout import ACTIVE, State
@@ -117,7 +117,7 @@ def _stalled(findings: Findings) -> Verdict | None:
 def _reconciling(findings: Findings, stalled: Verdict | None) -> Verdict:
     rollout = findings.state.rollout
     if stalled is None and rollout.phase in ACTIVE:
-        return Verdict("True", rollout.phase, f"revision {rollout.revision} is on its way")
+        return Verdict("True", rollout.phase, _on_its_way(rollout))
     if stalled is None and findings.busy:
         return Verdict("True", "Waiting", findings.busy)
     return Verdict("False", "Settled", "")
@@ -126,10 +126,14 @@ def _reconciling(findings: Findings, stalled: Verdict | None) -> Verdict:
 def _progressing(findings: Findings) -> Verdict:
     rollout = findings.state.rollout
     if rollout.phase in ACTIVE:
-        return Verdict("True", rollout.phase, f"revision {rollout.revision}")
+        return Verdict("True", rollout.phase, _on_its_way(rollout))
     if rollout.phase == "Aborted":
         return Verdict("False", rollout.reason, f"revision {rollout.revision} was aborted")
     return Verdict("False", "Idle", "")
+
+
+def _on_its_way(rollout: Rollout) -> str:
+    return f"revision {rollout.revision} is on its way{f': {rollout.message}' if rollout.message else ''}"
 
 
 def _promoted(findings: Findings, stalled: Verdict | None, before: Condition | None) -> Verdict:

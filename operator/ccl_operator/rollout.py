@@ -51,9 +51,16 @@ class Limits:
 
 @dataclass(frozen=True)
 class Migration:
-    """The migration Job. ``report`` only when it succeeded and has said so; ``failure`` when it gave up."""
+    """The migration Job. ``report`` only when it succeeded and has said so; ``failure`` when it gave up.
+
+    ``running``: it may be changing the database. ``waiting``: its process runs, and the database has not answered yet.
+    ``timed_from``: since when ``migration.timeout`` counts, of a running Job or one that does not start; None while
+    nothing is to be timed.
+    """
 
     running: bool = False
+    waiting: bool = False
+    timed_from: datetime | None = None
     report: MigrationReport | None = None
     failure: str = ""
 
@@ -175,7 +182,7 @@ def _with(state: State, **changes: object) -> State:
 
 
 def _enter(state: State, phase: RolloutPhase, deadline: datetime | None) -> State:
-    return _with(state, phase=phase, deadline=deadline, failing_since=None)
+    return _with(state, phase=phase, deadline=deadline, failing_since=None, message="")
 
 
 def _abort(state: State, reason: str, message: str) -> State:
@@ -214,8 +221,18 @@ def _migrating(state: State, facts: Facts, limits: Limits, now: datetime) -> Sta
         if not report.compatible:
             return _abort(state, "SchemaBehind", f"the database lacks migrations of this version: {epochs}")
         return _enter(state, "Starting", now + limits.deadline)
+    state = _timed(state, migration, limits)
     if _late(state, now):
         return _abort(state, "MigrationDeadlineExceeded", "the migration did not report its end in time")
+    return state
+
+
+def _timed(state: State, migration: Migration, limits: Limits) -> State:
+    """A database that is not there yet costs no time: whoever provides it may be slower than any migration."""
+    if migration.waiting:
+        return _with(state, deadline=None, message="the database has not answered yet")
+    if migration.timed_from is not None:
+        return _with(state, deadline=migration.timed_from + limits.migration, message="")
     return state
 
 

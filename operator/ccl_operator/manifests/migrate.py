@@ -1,4 +1,7 @@
-"""The Job that migrates the database before a revision starts. Pure."""
+"""The Job that migrates the database before a revision starts. Pure.
+
+How long it may take once the database has answered is ``rollout``'s business.
+"""
 
 from typing import Any, Final
 
@@ -9,6 +12,10 @@ from ccl_operator.manifests.meta import Target, child
 #: One more try: a database that restarts just then must not cost the promotion.
 RETRIES: Final = 1
 KEPT_SECONDS: Final = 86_400
+#: How long a database may be on its way. Nobody waits for this: a newer specification replaces a Job that waits.
+ANSWER_SECONDS: Final = 86_400
+#: ``migrate`` writes there first when the database has answered; ready then means: it may be changing the database.
+ANSWERED: Final = ["test", "-s", "/dev/termination-log"]
 
 
 def job(target: Target, revision: str, image: str, *, attempt: int, timeout_seconds: int) -> dict[str, Any]:
@@ -23,7 +30,12 @@ def job(target: Target, revision: str, image: str, *, attempt: int, timeout_seco
         "migrate",
         image,
         command=["ccl-service", "migrate"],
-        env=[{"name": "DATABASE_URL", "valueFrom": url}, {"name": "DATABASE_DIRECT_URL", "valueFrom": direct}],
+        env=[
+            {"name": "DATABASE_URL", "valueFrom": url},
+            {"name": "DATABASE_DIRECT_URL", "valueFrom": direct},
+            {"name": "DB_CONNECT_TIMEOUT_MS", "value": str(ANSWER_SECONDS * 1000)},
+        ],
+        readinessProbe={"exec": {"command": ANSWERED}, "periodSeconds": 2, "timeoutSeconds": 2},
         resources={"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
     )
     template = {
@@ -33,7 +45,7 @@ def job(target: Target, revision: str, image: str, *, attempt: int, timeout_seco
     body = {
         "spec": {
             "backoffLimit": RETRIES,
-            "activeDeadlineSeconds": timeout_seconds,
+            "activeDeadlineSeconds": ANSWER_SECONDS + timeout_seconds,
             "ttlSecondsAfterFinished": KEPT_SECONDS,
             "template": template,
         }

@@ -47,14 +47,22 @@ def revisions() -> list[Script]:
 
 
 async def migrate(
-    dsn: str, *, plan: bool = False, contract: bool = False, answer_within: timedelta, lock_within: timedelta
+    dsn: str,
+    *,
+    plan: bool = False,
+    contract: bool = False,
+    answer_within: timedelta,
+    lock_within: timedelta,
+    on_answer: Callable[[], None] = lambda: None,
 ) -> MigrationReport:
     """Apply pending Expands (with ``contract`` also Contracts; with ``plan`` nothing) and report.
 
+    ``on_answer`` is called once the database has answered, before anything is changed.
     A database that is newer than this version is left alone. Raises DatabaseUnavailable when the database does not
     answer within ``answer_within`` or another migration holds the lock longer than ``lock_within``.
     """
     async with _session(dsn, answer_within) as con:
+        on_answer()
         if plan:
             return await _with_alembic(dsn, con, lambda c: _pending(c)[1])
         async with _locked(con, lock_within):

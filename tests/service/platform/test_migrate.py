@@ -1,6 +1,7 @@
 """Migrations on a real server."""
 
 import asyncio
+import contextlib
 from datetime import timedelta
 
 import asyncpg
@@ -9,6 +10,7 @@ from ccl_contract.schema import MigrationKind, MigrationReport
 from ccl_service.migrations import OWN_EPOCH
 from ccl_service.platform.db import Db
 from ccl_service.platform.migrate import migrate, revisions
+from ccl_service.platform.problems import DatabaseUnavailable
 from ccl_service.platform.schema import read_facts
 
 
@@ -20,6 +22,21 @@ async def test_an_empty_database_ends_at_the_epoch_of_this_version(empty_databas
     report = await apply(empty_database_url)
     assert report.compatible
     assert (report.epoch, report.pending) == (OWN_EPOCH, ())
+
+
+async def test_it_tells_that_the_database_has_answered_and_not_before(empty_database_url: str) -> None:
+    told: list[str] = []
+    away = "postgresql://nobody@127.0.0.1:1/nothing"
+    for url, seconds in ((away, 0), (empty_database_url, 5)):
+        with contextlib.suppress(DatabaseUnavailable):
+            await migrate(
+                url,
+                plan=True,
+                answer_within=timedelta(seconds=seconds),
+                lock_within=timedelta(seconds=1),
+                on_answer=lambda url=url: told.append(url),
+            )
+    assert told == [empty_database_url]
 
 
 async def test_a_plan_names_what_is_pending_and_changes_nothing(empty_database_url: str) -> None:

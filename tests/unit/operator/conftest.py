@@ -80,6 +80,7 @@ MIGRATED: dict[str, Any] = {
 class SimulatedCluster:
     """``answers``: image → gate answer of its pods, None for no answer. ``migrations``: image → report or failure.
 
+    ``migrating``: image → whether the database has answered its migration, which then goes on without end.
     ``frozen``: names of objects, and images, for which no controller does anything.
     """
 
@@ -91,6 +92,7 @@ class SimulatedCluster:
     refused: dict[tuple[Resource, str], str] = field(default_factory=dict)
     answers: dict[str, Callable[[str], ReadinessReport | None]] = field(default_factory=dict)
     migrations: dict[str, Mapping[str, Any] | str] = field(default_factory=dict)
+    migrating: dict[str, bool] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     writes: int = 0
     served: list[str | None] = field(default_factory=list)
@@ -229,6 +231,9 @@ class SimulatedCluster:
         if manifest.get("status") or names.MIGRATE not in manifest["metadata"]["name"]:
             return
         image = manifest["spec"]["template"]["spec"]["containers"][0]["image"]
+        if image in self.migrating:
+            self._run_job_pod(manifest, answered=self.migrating[image])
+            return
         outcome = self.migrations.get(image, MIGRATED)
         kind = "Failed" if isinstance(outcome, str) else "Complete"
         condition = {"type": kind, "status": "True", "lastTransitionTime": stamp(self.now)}
@@ -237,18 +242,28 @@ class SimulatedCluster:
         manifest["status"] = {"conditions": [condition]}
         self.end_job_pod(manifest, json.dumps(outcome))
 
+    def _run_job_pod(self, job: Mapping[str, Any], *, answered: bool) -> None:
+        key = names.POD, f"{job['metadata']['name']}-x"
+        pod = self.objects.setdefault(key, self._job_pod(job, {"conditions": []}))
+        ready = {"type": "Ready", "status": str(answered), "lastTransitionTime": stamp(self.now)}
+        if ready["status"] not in [each["status"] for each in pod["status"]["conditions"]]:
+            running = {"containerStatuses": [{"state": {"running": {}}}]}
+            pod["status"] = {"phase": "Running", "conditions": [ready], **running}
+
     def end_job_pod(self, job: Mapping[str, Any], message: str) -> None:
         terminated = {"exitCode": 0, "finishedAt": stamp(self.now), "message": message}
-        pod: dict[str, Any] = {
-            "metadata": {
-                "name": f"{job['metadata']['name']}-x",
-                "uid": self._fresh("pod"),
-                "labels": job["metadata"]["labels"],
-                "ownerReferences": [{"kind": "Job", "uid": job["metadata"]["uid"]}],
-            },
-            "status": {"phase": "Succeeded", "containerStatuses": [{"state": {"terminated": terminated}}]},
+        status = {"phase": "Succeeded", "containerStatuses": [{"state": {"terminated": terminated}}]}
+        self.objects[names.POD, f"{job['metadata']['name']}-x"] = self._job_pod(job, status)
+
+    def _job_pod(self, job: Mapping[str, Any], status: dict[str, Any]) -> dict[str, Any]:
+        metadata = {
+            "name": f"{job['metadata']['name']}-x",
+            "uid": self._fresh("pod"),
+            "creationTimestamp": stamp(self.now),
+            "labels": job["metadata"]["labels"],
+            "ownerReferences": [{"kind": "Job", "uid": job["metadata"]["uid"]}],
         }
-        self.objects[names.POD, pod["metadata"]["name"]] = pod
+        return {"metadata": metadata, "status": status}
 
     def _deployment(self, name: str, manifest: dict[str, Any]) -> None:
         if manifest["spec"]["template"]["spec"]["containers"][0]["image"] in self.frozen:

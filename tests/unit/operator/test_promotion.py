@@ -198,17 +198,60 @@ def test_a_newer_spec_supersedes_a_candidate(promoted):
     assert promoted.status["stable"]["image"] == "localhost/ccl/ccl-service:3"
 
 
+def begin_migrating(cluster, *, answered):
+    """The candidate's migration runs and does not end."""
+    cluster.migrating[NEW] = answered
+    cluster.change(image=NEW)
+    for _ in range(3):
+        cluster.reconcile()
+        cluster.controllers()
+    cluster.reconcile()
+    assert cluster.status["rollout"]["phase"] == "Migrating"
+
+
 def test_a_running_migration_is_waited_for_before_a_newer_spec_takes_over(promoted):
-    promoted.change(image=NEW)
-    promoted.reconcile()
-    job = next(name for name in promoted.named(names.JOB) if promoted.status["rollout"]["revision"] in name)
-    promoted.frozen.add(job)
+    begin_migrating(promoted, answered=True)
     promoted.change(image="localhost/ccl/ccl-service:3")
     promoted.reconcile()
     assert promoted.status["candidate"]["image"] == NEW
-    promoted.frozen.clear()
+    promoted.migrating.clear()
     promoted.run()
     assert promoted.status["stable"]["image"] == "localhost/ccl/ccl-service:3"
+
+
+def test_the_time_of_a_migration_counts_from_the_first_answer_of_the_database(promoted):
+    begin_migrating(promoted, answered=False)
+    promoted.now += timedelta(hours=5)
+    promoted.reconcile()
+    assert promoted.status["rollout"]["phase"] == "Migrating"
+    assert "the database has not answered yet" in promoted.condition_message("Reconciling")
+
+    promoted.migrating[NEW] = True
+    promoted.controllers()
+    promoted.now += timedelta(minutes=9)
+    promoted.reconcile()
+    assert promoted.status["rollout"]["phase"] == "Migrating"
+    promoted.now += timedelta(minutes=2)
+    promoted.reconcile()
+    assert promoted.condition("Stalled") == ("True", "MigrationDeadlineExceeded")
+
+
+def test_a_migration_that_waits_for_its_database_gives_way_to_a_newer_spec(promoted):
+    begin_migrating(promoted, answered=False)
+    promoted.change(image="localhost/ccl/ccl-service:3")
+    promoted.run()
+    assert promoted.status["stable"]["image"] == "localhost/ccl/ccl-service:3"
+
+
+def test_a_migration_whose_pod_does_not_start_is_given_up(promoted):
+    promoted.change(image=NEW)
+    promoted.reconcile()
+    promoted.frozen.add(
+        next(name for name in promoted.named(names.JOB) if promoted.status["rollout"]["revision"] in name)
+    )
+    promoted.now += timedelta(minutes=11)
+    promoted.reconcile()
+    assert promoted.condition("Stalled") == ("True", "MigrationDeadlineExceeded")
 
 
 def test_scaling_is_no_new_revision(promoted):

@@ -67,7 +67,11 @@ def test_a_migration_needs_only_the_databases_address_and_has_a_deadline():
     built = migrate.job(TARGET, "0123456789", "image:1", attempt=4, timeout_seconds=600)
     (container,) = built["spec"]["template"]["spec"]["containers"]
     assert container["command"] == ["ccl-service", "migrate"]
-    assert [each["name"] for each in container["env"]] == ["DATABASE_URL", "DATABASE_DIRECT_URL"]
+    assert [each["name"] for each in container["env"]] == [
+        "DATABASE_URL",
+        "DATABASE_DIRECT_URL",
+        "DB_CONNECT_TIMEOUT_MS",
+    ]
     assert "envFrom" not in container
-    assert built["spec"]["activeDeadlineSeconds"] == 600
+    assert built["spec"]["activeDeadlineSeconds"] == 86_400 + 600
     assert built["metadata"]["labels"][names.ATTEMPT_LABEL] == "4"
