@@ -1,4 +1,4 @@
-"""Runs outside programs for everything under hack/: one-line errors, visible progress, Debian packages.
+"""Runs outside programs for everything under hack/: one-line errors, visible progress.
 
 Knows nothing of clusters or images; those packages say what to run.
 """
@@ -38,11 +38,14 @@ class Failure(Exception):
 
 
 def main_with_errors(main: Callable[[], int]) -> None:
-    """Run ``main`` and exit with its code: 1 and one line on stderr for a Failure or a full disk, 130 for Ctrl-C."""
+    """Run ``main`` and exit with its code: 1 and one line for a Failure, a time-out or a full disk, 130 for Ctrl-C."""
     try:
         code = main()
     except Failure as failure:
         print(f"ccl: {failure}", file=sys.stderr)
+        code = 1
+    except subprocess.TimeoutExpired as late:
+        print(f"ccl: {' '.join(map(str, late.cmd[:4]))}: no end after {late.timeout:.0f} s", file=sys.stderr)
         code = 1
     except OSError as error:
         if error.errno not in DISK_FULL:
@@ -158,28 +161,9 @@ def wait_until(condition: Callable[[], bool], *, timeout: float, what: str, ever
         time.sleep(every)
 
 
-def installed(package: str) -> bool:
-    """Whether dpkg has the Debian package, completely."""
-    done = subprocess.run(
-        ["dpkg-query", "-W", "-f", "${db:Status-Status}", package], capture_output=True, text=True, check=False
-    )
-    return done.returncode == 0 and done.stdout.strip() == "installed"
-
-
-def ensure_packages(packages: Sequence[str]) -> None:
-    """Install the Debian packages that are missing; quick when none is. Raises Failure without apt or without root."""
-    if shutil.which("dpkg-query") is None:
-        raise Failure(
-            f"{', '.join(packages)} needed, and this is not a Debian", fix="install them by hand, or use Docker"
-        )
-    missing = [package for package in packages if not installed(package)]
-    if not missing:
-        return
-    command = f"apt-get install -y --no-install-recommends {' '.join(missing)}"
-    if os.geteuid() != 0:
-        raise Failure(f"Debian packages are missing: {', '.join(missing)}", fix=f"sudo {command}")
-    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-    with progress(f"installing Debian packages: {', '.join(missing)}"):
-        run(["apt-get", "update", "-qq"], env=quiet, doing="apt-get update")
-        # RUNLEVEL=1 keeps a package's own service (redis-server) from being started: ours run under our own care.
-        run(command.split(), env=quiet | {"RUNLEVEL": "1"}, doing="apt-get install")
+def require_space(place: Path, needed: int) -> None:
+    """Raise Failure when fewer than ``needed`` bytes are free on the file system of ``place``, which need not exist."""
+    there = next(p for p in (place, *place.parents) if p.exists())
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise Failure(f"{free / 1e9:.1f} GB free at {there}, {needed / 1e9:.1f} GB needed", fix="free some disk space")

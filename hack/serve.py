@@ -13,7 +13,6 @@ import fcntl
 import json
 import os
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
@@ -31,10 +30,10 @@ import aiohttp
 from ccl_service.platform.migrate import migrate
 from hack.fakes.mailgun import FakeMailgun, start_mailgun
 from hack.fakes.openai import start_openai
-from hack.run import Failure, main_with_errors
+from hack.run import Failure, main_with_errors, require_space
 
 HOST: Final = "127.0.0.1"
-NEEDED_BYTES: Final = 300 * 2**20
+NEEDED_BYTES: Final = 300 * 10**6
 READY_SECONDS: Final = 30.0
 #: Generated once per data folder, so that links in mails outlive a restart.
 GENERATED: Final = (
@@ -65,11 +64,17 @@ def main() -> int:
 
 def _options() -> Options:
     parser = argparse.ArgumentParser(prog="make serve", description="the service alone, ready in seconds")
-    parser.add_argument("--port", type=int, default=int(os.environ.get("PORT", "5000")))
+    parser.add_argument("--port", default=os.environ.get("PORT", "5000"))
     parser.add_argument("--data", type=Path, default=_default_data())
     parser.add_argument("--fake-openai", action="store_true", help="answer the chat through the fake OpenAI")
     args = parser.parse_args()
-    return Options(args.port, args.data.expanduser().resolve(), args.fake_openai)
+    return Options(_port(args.port), args.data.expanduser().resolve(), args.fake_openai)
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise Failure(f"PORT={text} is no port", fix="a number from 1 to 65535, for instance PORT=5000 make serve")
+    return int(text)
 
 
 def _default_data() -> Path:
@@ -92,10 +97,7 @@ def _locked(data: Path) -> Iterator[None]:
     """One run per data folder: a second one would stop the first one's database."""
     try:
         data.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(data).free < NEEDED_BYTES:
-            raise Failure(
-                f"less than 300 MB free under {data}", fix="free some space, or pass --data with another folder"
-            )
+        require_space(data, NEEDED_BYTES)
         lock = (data / "lock").open("w")
     except OSError as exc:
         raise Failure(f"{data}: {exc.strerror}", fix="pass --data with a folder that can be written") from exc

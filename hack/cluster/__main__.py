@@ -23,9 +23,9 @@ def exports(found: cluster.Cluster) -> str:
 
 
 @app.command()
-def up(yes: Annotated[bool, typer.Option("--yes", help="do not ask before using an existing cluster")] = False) -> None:
+def up() -> None:
     """Get a cluster: reuse the healthy one, else make it."""
-    print(exports(cluster.up(yes=yes)))
+    print(exports(cluster.up()))
 
 
 @app.command()
@@ -40,13 +40,14 @@ def status() -> None:
     found = cluster.current()
     if found is None:
         raise Failure("no healthy cluster", fix="make up")
-    print(f"{found.provider} cluster is healthy\naudit log: {found.audit_log}\n{exports(found)}")
+    audit = " ".join(found.audit_log) if found.audit_log else "not ours"
+    print(f"{found.provider} cluster is healthy\naudit log: {audit}\n{exports(found)}")
 
 
 @app.command()
 def kubeconfig() -> None:
     """Print the path of the kubeconfig file."""
-    found = choice.choose(yes=True, quiet=True).current()
+    found = cluster.current()
     if found is None:
         raise Failure("no healthy cluster", fix="make up")
     print(found.kubeconfig)
@@ -55,13 +56,12 @@ def kubeconfig() -> None:
 @app.command()
 def load(image: Annotated[str, typer.Argument(help="an image name of hack.images, or an OCI archive file")]) -> None:
     """Bring an image into the cluster."""
-    provider = choice.choose(yes=True)
     if Path(image).is_file():
-        provider.load([Path(image)])
+        choice.provider(choice.present()).load([Path(image)])
         return
     from hack.images import build_and_load  # noqa: PLC0415  hack.images imports this package
 
-    found = provider.current()
+    found = cluster.current()
     if found is None:
         raise Failure("no healthy cluster", fix="make up")
     print("\n".join(build_and_load(found, [image]).values()))

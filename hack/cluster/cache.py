@@ -1,6 +1,6 @@
 """The one folder for all that is downloaded or built (~/.cache/ccl-dev), keyed by a hash of what it was made from.
 
-An entry is made in a temporary folder and renamed when complete, so that a cut-off build is never used;
+An entry is made in a scratch folder and renamed when complete, so that a cut-off build is never used;
 a file lock lets several processes ask for the same entry at once.
 """
 
@@ -8,12 +8,15 @@ import fcntl
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 KEY_LENGTH: Final = 12
+#: What a cluster and all that is built for it take.
+MIN_FREE_BYTES: Final = 8 * 10**9
 
 
 def folder() -> Path:
@@ -74,15 +77,39 @@ def entry(name: str, entry_key: str, build: Callable[[Path], None]) -> Path:
     with lock(name):
         if place.is_dir():
             return place
-        partial = folder() / f".partial-{name}"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        build(partial)
-        partial.rename(place)
+        with scratch() as partial:
+            build(partial)
+            partial.rename(place)
         for old in folder().glob(f"{name}-" + "[0-9a-f]" * KEY_LENGTH):
             if old != place:
                 shutil.rmtree(old, ignore_errors=True)
     return place
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """An empty folder beside the entries until the block ends. Those of processes that were killed go first."""
+    every = folder() / "scratch"
+    every.mkdir(exist_ok=True)
+    for left in every.iterdir():
+        if not _lives(int(left.name.partition("-")[0])):
+            shutil.rmtree(left, ignore_errors=True)
+    made = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=every))
+    made.chmod(0o755)
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def link(place: Path, target: Path) -> None:

@@ -4,15 +4,13 @@ import os
 import platform
 import subprocess
 from dataclasses import dataclass
-from typing import Literal
 
 from hack.cluster.existing import Existing
 from hack.cluster.kind import Kind
+from hack.cluster.memory import WAYS, Way, remembered
 from hack.cluster.native import Native
 from hack.cluster.provider import Provider
 from hack.run import Failure
-
-Way = Literal["existing", "kind", "native"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +23,8 @@ class Machine:
     system: str
     """As platform.system() says: `Linux`, `Darwin` …"""
     root: bool
+    present: Way | None = None
+    """The way that an earlier `up` took, until `down`."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,14 @@ class Choice:
 
 def decide(machine: Machine) -> Choice:
     """Pick the way. Raises Failure, with the fix, when there is none."""
+    if machine.wish not in ("", *WAYS):
+        raise Failure(f"CCL_CLUSTER={machine.wish} is unknown", fix="leave it unset, or set existing, kind or native")
+    if machine.present is not None:
+        if machine.wish in ("", machine.present):
+            return Choice(machine.present, "taken before")
+        raise Failure(f"CCL_CLUSTER={machine.wish}, and a cluster of {machine.present} is in use", fix="make down")
     if machine.wish == "existing":
         return Choice("existing", "CCL_CLUSTER=existing")
-    if machine.wish not in ("", "kind", "native"):
-        raise Failure(f"CCL_CLUSTER={machine.wish} is unknown", fix="leave it unset, or set existing, kind or native")
     if machine.docker_answers and machine.wish != "native":
         return Choice("kind", "`docker info` answers")
     if machine.wish == "kind":
@@ -66,17 +70,17 @@ def docker_answers() -> bool:
 
 def look() -> Machine:
     """The facts of this machine."""
-    wish = os.environ.get("CCL_CLUSTER", "")
-    # A wish that does not depend on Docker is not kept waiting by it.
-    docker = wish in ("", "kind") and docker_answers()
-    return Machine(wish=wish, docker_answers=docker, system=platform.system(), root=os.geteuid() == 0)
+    wish, there = os.environ.get("CCL_CLUSTER", ""), remembered()
+    # A choice that does not depend on Docker is not kept waiting by it.
+    docker = there is None and wish in ("", "kind") and docker_answers()
+    return Machine(wish, docker, platform.system(), root=os.geteuid() == 0, present=there)
 
 
-def provider(way: str, *, yes: bool = False) -> Provider:
+def provider(way: str) -> Provider:
     """The provider of that name."""
     match way:
         case "existing":
-            return Existing(yes=yes)
+            return Existing()
         case "kind":
             return Kind()
         case "native":
@@ -84,9 +88,13 @@ def provider(way: str, *, yes: bool = False) -> Provider:
     raise ValueError(way)
 
 
-def choose(*, yes: bool = False, quiet: bool = False) -> Provider:
-    """The provider for this machine; prints which and why unless ``quiet``. Raises Failure when there is none."""
-    choice = decide(look())
-    if not quiet:
-        print(f"  - cluster: {choice.way} ({choice.reason})", flush=True)
-    return provider(choice.way, yes=yes)
+def choose() -> Choice:
+    """The way for this machine; prints which and why. Raises Failure when there is none."""
+    chosen = decide(look())
+    print(f"  - cluster: {chosen.way} ({chosen.reason})", flush=True)
+    return chosen
+
+
+def present() -> Way:
+    """The way that `up` took, else the one that it would take. Raises Failure when there is none."""
+    return remembered() or decide(look()).way

@@ -3,29 +3,33 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from hack.cluster import build, cache
-from hack.cluster.provider import Cluster
+from hack.cluster import build, cache, memory
+from hack.cluster.provider import Cluster, answers
 from hack.run import Failure, run
+
+LEFT: Final = """\
+  - the existing cluster keeps what was installed; to remove that as well, with its context as the current one:
+      kubectl delete namespace loans
+      helm uninstall ccl-operator ccl-crds -n ccl-system    # ends every CclDeployment of the cluster"""
 
 
 @dataclass(frozen=True)
 class Existing:
     """Somebody else's cluster."""
 
-    yes: bool
-
     def up(self) -> Cluster:
         """Ask, then hand out the current context. Raises Failure when it is refused or does not answer."""
         kubectl = build.kubectl_alone()
         context = run([kubectl, "config", "current-context"], doing="reading the current kubeconfig context").strip()
-        if not self.yes and not _agreed(context):
-            raise Failure(f"the context {context} was not confirmed", fix="answer y, or use --yes")
+        if os.environ.get("CCL_YES") != "1" and not _agreed(context):
+            raise Failure(f"the context {context} was not confirmed", fix="answer y, or set CCL_YES=1")
+        memory.remember("existing")
         # A flattened copy of this one context: later changes of ~/.kube/config cannot send us elsewhere.
         kubeconfig = cache.folder() / "kubeconfig"
         text = run([kubectl, "config", "view", "--minify", "--flatten", "--raw"])
@@ -35,20 +39,18 @@ class Existing:
         return _cluster(kubeconfig)
 
     def down(self) -> None:
-        """Nothing: a cluster that we did not make is not ours to remove."""
-        print("  - CCL_CLUSTER=existing: the cluster is left as it is", flush=True)
+        """Only our copy of the way to it: what a cluster of somebody else's holds is not ours to delete unasked."""
+        kubeconfig = cache.folder() / "kubeconfig"
+        if kubeconfig.exists():
+            kubeconfig.unlink()
+            print(LEFT, flush=True)
 
     def current(self) -> Cluster | None:
         """The cluster that an earlier `up` confirmed, when it answers."""
         kubeconfig = cache.folder() / "kubeconfig"
         if not kubeconfig.exists():
             return None
-        answer = subprocess.run(
-            [build.kubectl_alone(), "--kubeconfig", kubeconfig, "get", "--raw", "/readyz"],
-            capture_output=True,
-            check=False,
-        )
-        return None if answer.returncode else _cluster(kubeconfig)
+        return _cluster(kubeconfig) if answers(build.kubectl_alone(), kubeconfig) else None
 
     def loaded(self, references: Sequence[str]) -> frozenset[str]:
         """What its nodes say they have; a node lists only its largest images, so an absent one may be there."""

@@ -1,19 +1,19 @@
 """A kind cluster, where Docker answers. The node image is the one that the pinned kind version pins."""
 
 import shutil
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hack.cluster import build, cache
-from hack.cluster.provider import Cluster
-from hack.run import Command, progress, run
+from hack.cluster import build, cache, memory
+from hack.cluster.provider import Cluster, answers
+from hack.run import Command, progress, require_space, run
 
 CLUSTER: Final = "ccl"
 POLICY: Final = Path(__file__).parent / "native" / "files" / "audit.yaml"
-#: One node; the API server writes the same audit log as on the native node, into a folder of the host.
+NODE: Final = f"{CLUSTER}-control-plane"
+#: One node; the API server writes the same audit log as on the native node.
 CONFIG: Final = """\
 kind: Cluster
 apiVersion: kind.x-k8s.io/v1alpha4
@@ -21,8 +21,10 @@ nodes:
 - role: control-plane
   extraMounts:
   - {{hostPath: "{state}/audit", containerPath: /etc/ccl-audit, readOnly: true}}
-  - {{hostPath: "{state}/audit-log", containerPath: /var/log/ccl-audit}}
   kubeadmConfigPatches:
+  - |
+    kind: KubeletConfiguration
+    syncFrequency: 10s
   - |
     kind: ClusterConfiguration
     apiServer:
@@ -43,10 +45,11 @@ class Kind:
             if healthy := self.current():
                 return healthy
             kind, state = _kind(), _state()
+            require_space(cache.folder(), cache.MIN_FREE_BYTES)
+            memory.remember("kind")
             run([kind, "delete", "cluster", "--name", CLUSTER], env=_env())
             shutil.rmtree(state, ignore_errors=True)
             (state / "audit").mkdir(parents=True)
-            (state / "audit-log").mkdir()
             shutil.copy(POLICY, state / "audit" / "policy.yaml")
             with progress("creating the kind cluster", usually="1 min, plus the node image the first time"):
                 create: Command = [
@@ -74,14 +77,11 @@ class Kind:
         """The cluster, when its API server is ready."""
         if not _kubeconfig().exists():
             return None
-        ask: Command = [build.kubectl_alone(), "--kubeconfig", _kubeconfig(), "get", "--raw", "/readyz"]
-        done = subprocess.run(ask, capture_output=True, check=False, timeout=30)
-        return None if done.returncode else _cluster()
+        return _cluster() if answers(build.kubectl_alone(), _kubeconfig()) else None
 
     def loaded(self, references: Sequence[str]) -> frozenset[str]:
         """Those that the node's container runtime lists."""
-        node = f"{CLUSTER}-control-plane"
-        listing = run(["docker", "exec", node, "ctr", "-n", "k8s.io", "images", "ls", "-q"])
+        listing = run(["docker", "exec", NODE, "ctr", "-n", "k8s.io", "images", "ls", "-q"])
         return frozenset(set(references).intersection(listing.split()))
 
     def load(self, archives: Sequence[Path]) -> None:
@@ -113,6 +113,7 @@ def _cluster() -> Cluster:
         kubeconfig=_kubeconfig(),
         kubectl=build.kubectl_alone(),
         helm=Path(shutil.which("helm") or build.helm_binary()),
-        audit_log=_state() / "audit-log" / "audit.log",
+        # In the node, where a container wrote it as root.
+        audit_log=("docker", "exec", NODE, "cat", "/var/log/ccl-audit/audit.log"),
         enforces_network_policy=True,
     )

@@ -3,10 +3,13 @@
 The ways themselves are native/, kind.py and existing.py; choice.py picks one.
 """
 
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from hack.run import Command
 
 
 @dataclass(frozen=True)
@@ -18,9 +21,15 @@ class Cluster:
     kubeconfig: Path
     kubectl: Path
     helm: Path
-    audit_log: Path | None
-    """The API server's log of writes, readable here; None where we do not run the API server."""
+    audit_log: tuple[str, ...] | None
+    """The command that prints the API server's log of writes; None where we do not run the API server."""
     enforces_network_policy: bool
+
+
+def answers(kubectl: Path, kubeconfig: Path) -> bool:
+    """Whether the API server says, within ten seconds, that it is ready."""
+    command: Command = [kubectl, "--kubeconfig", kubeconfig, "--request-timeout=10s", "get", "--raw", "/readyz"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 class Provider(Protocol):

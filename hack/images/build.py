@@ -1,7 +1,6 @@
 """Builds the images of catalog.py with a builder, only what is missing, and brings them into a cluster."""
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,7 +12,8 @@ from hack.cluster.native import requirements as native_requirements
 from hack.images import catalog, wheels
 from hack.images.builder import PARALLEL, Builder, builder
 from hack.images.catalog import HERE, Program, Server, StandIn
-from hack.run import Failure, ensure_packages, progress
+from hack.packages import ensure_packages
+from hack.run import Failure, progress
 
 
 @dataclass(frozen=True)
@@ -180,11 +180,8 @@ def _load(chosen: Builder, cluster: Cluster, targets: Sequence[Target]) -> None:
     if not absent:
         return
     names = {name: t.source for t in absent for name in (t.reference, t.source)}
-    with (
-        progress(f"loading images: {', '.join(t.name for t in absent)}"),
-        tempfile.TemporaryDirectory(dir=cache.folder()) as folder,
-    ):
-        archive = Path(folder) / "images.tar"
+    with progress(f"loading images: {', '.join(t.name for t in absent)}"), cache.scratch() as folder:
+        archive = folder / "images.tar"
         chosen.export(names, archive)
         provider.load([archive])
 
@@ -192,8 +189,7 @@ def _load(chosen: Builder, cluster: Cluster, targets: Sequence[Target]) -> None:
 @contextmanager
 def _context(folders: Mapping[str, Path]) -> Iterator[Path]:
     """A build context made of hard links, so that nothing is copied."""
-    with tempfile.TemporaryDirectory(dir=cache.folder()) as name:
-        context = Path(name)
+    with cache.scratch() as context:
         for target, source in folders.items():
             shutil.copytree(source, context / target, copy_function=_link)
         yield context
@@ -206,8 +202,7 @@ def _link(source: str, target: str) -> None:
 @contextmanager
 def _code_context(files: Mapping[str, bytes]) -> Iterator[Path]:
     """A build context with these files; those in bin/ are executable."""
-    with tempfile.TemporaryDirectory(dir=cache.folder()) as name:
-        context = Path(name)
+    with cache.scratch() as context:
         for folder in ("src", "bin"):
             (context / folder).mkdir()
         for target, content in files.items():

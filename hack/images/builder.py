@@ -3,9 +3,7 @@
 What is built from what is build.py's business.
 """
 
-import os
 import shutil
-import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -76,7 +74,8 @@ class Docker:
         """docker build."""
         flags = [f"--build-arg={name}={value}" for name, value in arguments.items()]
         command: Command = ["docker", "build", "--quiet", "--file", dockerfile, "--tag", reference, *flags, context]
-        run(command, env={"DOCKER_BUILDKIT": "1"}, doing=f"building {reference}")
+        # An attestation makes the image a list of two, which kind cannot load.
+        run(command, env={"DOCKER_BUILDKIT": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}, doing=f"building {reference}")
 
     def export(self, images: Mapping[str, str], place: Path) -> None:
         """docker save."""
@@ -133,8 +132,8 @@ class Buildah:
         names: dict[str, list[str]] = {}
         for name, reference in images.items():
             names.setdefault(reference, []).append(name)
-        with tempfile.TemporaryDirectory(dir=cache.folder()) as folder:
-            folders = {reference: Path(folder) / str(number) for number, reference in enumerate(names)}
+        with cache.scratch() as folder:
+            folders = {reference: folder / str(number) for number, reference in enumerate(names)}
 
             def push(reference: str) -> None:
                 # Only the transport dir: leaves layers uncompressed.
@@ -208,15 +207,13 @@ def builder(*, docker: bool) -> Iterator[Builder]:
         if docker:
             yield Docker()
             return
-        runroot = cache.folder() / f".buildah-run-{os.getpid()}"
         made = not CONTAINERS.exists()
-        try:
-            runroot.mkdir()
-            CONTAINERS.mkdir(exist_ok=True)
-            buildah = Buildah(runroot)
-            buildah.clean()
-            yield buildah
-        finally:
-            shutil.rmtree(runroot, ignore_errors=True)
-            if made:
-                CONTAINERS.rmdir()
+        with cache.scratch() as runroot:
+            try:
+                CONTAINERS.mkdir(exist_ok=True)
+                buildah = Buildah(runroot)
+                buildah.clean()
+                yield buildah
+            finally:
+                if made:
+                    CONTAINERS.rmdir()

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from hack.cluster import Cluster
+from hack.cluster import Cluster, audit_log
 from hack.demo.install import Kubectl, condition, render, run_in_cluster, wait_promoted
 
 NAMESPACE, NAME = "e2e", "ccl"
@@ -44,7 +44,7 @@ class System:
         Events, the Lease and reviews of its own permissions change no object of anybody's and do not count.
         """
         writes = []
-        for line in self.cluster.audit_log.read_text().splitlines():
+        for line in audit_log(self.cluster).splitlines():
             entry = json.loads(line)
             what = entry.get("objectRef", {})
             if entry["user"]["username"] == OPERATOR and what.get("resource") not in NO_CHANGE:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hack.cluster import build, cache
+from hack.cluster import build, cache, memory
 from hack.cluster.native import cgroups, identity, node_images, requirements, teardown
 from hack.cluster.native.layout import (
     AUDIT_LOG,
@@ -49,6 +49,8 @@ class Native:
     def up(self) -> Cluster:
         """Reuse the healthy node; take down what is left of any other; make a new one."""
         requirements.require()
+        if self.current() is None:
+            requirements.require_room()
         build.start_builds()
         with ThreadPoolExecutor(1) as pool:  # mmdebstrap while Go compiles
             root = pool.submit(node_images.root_file_system)
@@ -63,6 +65,7 @@ class Native:
             if left := teardown.traces():
                 print(f"  - removing an earlier node ({why_not}): {', '.join(left)}", flush=True)
                 teardown.remove_everything()
+            memory.remember("native")
             _make(programs, images)
         return _cluster()
 
@@ -105,7 +108,7 @@ def _cluster() -> Cluster:
         kubeconfig=_kubeconfig(),
         kubectl=build.kubectl_binary(),
         helm=build.helm_binary(),
-        audit_log=AUDIT_LOG,
+        audit_log=("cat", str(AUDIT_LOG)),
         enforces_network_policy=False,
     )
 

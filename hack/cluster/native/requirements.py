@@ -9,7 +9,8 @@ from typing import Final
 
 from hack.cluster import build, cache
 from hack.cluster.native.layout import HOST_LINK, NODE_ADDRESS, STATE
-from hack.run import Failure, ensure_packages, run
+from hack.packages import ensure_packages
+from hack.run import Failure, require_space, run
 
 PACKAGES: Final = (
     "containerd",
@@ -21,7 +22,6 @@ PACKAGES: Final = (
     "conntrack",
     "mmdebstrap",
 )
-MIN_FREE_BYTES: Final = 8 * 10**9
 SUBNET_PREFIX: Final = NODE_ADDRESS.rpartition(".")[0] + "."
 
 
@@ -30,8 +30,6 @@ def require() -> None:
     if os.geteuid() != 0:
         raise Failure("the native cluster needs root", fix="run as root, or start Docker")
     build.require_tools()
-    for place in (STATE, cache.folder()):
-        require_space(_existing(place))
     ensure_packages(PACKAGES)
     # Built into some kernels, absent as modules there: what counts is whether the features are there afterwards.
     if shutil.which("modprobe"):
@@ -41,13 +39,10 @@ def require() -> None:
     require_free_subnet(run(["ip", "-j", "address"]))
 
 
-def require_space(place: Path) -> None:
-    """Raise Failure when less than 8 GB are free on that file system."""
-    free = shutil.disk_usage(place).free
-    if free < MIN_FREE_BYTES:
-        raise Failure(
-            f"{free / 1e9:.1f} GB free at {place}, {MIN_FREE_BYTES / 1e9:.0f} GB needed", fix="free some disk space"
-        )
+def require_room() -> None:
+    """Raise Failure when there is not enough disk space for builds, images and the node."""
+    for place in (STATE, cache.folder()):
+        require_space(place, cache.MIN_FREE_BYTES)
 
 
 def require_free_subnet(addresses: str) -> None:
@@ -59,7 +54,3 @@ def require_free_subnet(addresses: str) -> None:
                     f"the node's subnet {SUBNET_PREFIX}0/24 is in use on this machine by {link['ifname']}",
                     fix=f"take {link['ifname']} down, or use CCL_CLUSTER=existing",
                 )
-
-
-def _existing(place: Path) -> Path:
-    return next(p for p in (place, *place.parents) if p.exists())

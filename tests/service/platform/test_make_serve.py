@@ -58,6 +58,17 @@ def left_over(data: Path) -> list[str]:
     return found
 
 
+@pytest.mark.parametrize("port", ["abc", "70000", "0", "-1"])
+async def test_a_port_that_is_none_is_refused_in_one_line(port: str) -> None:
+    process = await start(f"--port={port}")
+    _, said = await process.communicate()
+    assert process.returncode == 1
+    assert (
+        said.decode()
+        == f"ccl: PORT={port} is no port; fix: a number from 1 to 65535, for instance PORT=5000 make serve\n"
+    )
+
+
 @pytest.fixture
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Short enough for a socket's name, and open for the database's own user."""

@@ -1,11 +1,13 @@
-"""One line for what went wrong, and packages only where they are missing."""
+"""One line for what went wrong."""
 
 import os
 import signal
+import subprocess
+from collections import namedtuple
 
 import pytest
 
-from hack.run import Failure, main_with_errors, run, start_detached, wait_until
+from hack.run import Failure, main_with_errors, require_space, run, start_detached, wait_until
 
 
 def test_a_failure_is_one_line_with_its_fix_and_exit_code_1(capsys):
@@ -72,3 +74,21 @@ def test_a_full_disk_of_our_own_writing_is_one_line_too(capsys):
         main_with_errors(main)
     assert ended.value.code == 1
     assert "the disk is full" in capsys.readouterr().err
+
+
+def test_a_nearly_full_disk_is_refused_with_the_place(monkeypatch, tmp_path):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage(10, 9, 7.9e9))
+    with pytest.raises(Failure, match=rf"7\.9 GB free at {tmp_path}, 8\.0 GB needed"):
+        require_space(tmp_path / "not" / "yet", 8 * 10**9)
+
+
+def test_a_time_out_that_nobody_has_translated_is_one_line_too(capsys):
+    def main() -> int:
+        subprocess.run(["tail", "-f", "/dev/null"], check=False, timeout=0.01)
+        return 0
+
+    with pytest.raises(SystemExit) as ended:
+        main_with_errors(main)
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "ccl: tail -f /dev/null: no end after 0 s\n"

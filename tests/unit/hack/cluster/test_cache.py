@@ -1,5 +1,6 @@
 """What is built once stays, what was cut off is never used."""
 
+import subprocess
 import threading
 
 import pytest
@@ -56,6 +57,18 @@ def test_two_who_ask_at_once_build_once():
     for thread in threads:
         thread.join()
     assert len(builds) == 1
+
+
+def test_a_scratch_folder_goes_with_its_block_and_that_of_a_killed_process_with_the_next(tmp_path):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    left = tmp_path / "ccl-dev" / "scratch" / f"{ended.pid}-left"
+    left.mkdir(parents=True)
+    with cache.scratch() as outer, cache.scratch() as inner:
+        assert not left.exists()
+        assert outer.is_dir()
+        assert outer != inner
+    assert list(left.parent.iterdir()) == []
 
 
 def test_a_key_depends_on_names_and_contents_of_a_folder(tmp_path):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from hack.cluster import memory
 from hack.cluster.choice import Machine, decide
 from hack.run import Failure
 
@@ -33,6 +34,7 @@ def test_the_native_node_can_be_asked_for_where_docker_answers():
         (replace(BARE, system="Darwin"), "install and start Docker"),
         (replace(BARE, wish="kind"), "start Docker"),
         (replace(BARE, wish="minikube"), "existing, kind or native"),
+        (replace(BARE, wish="kind", docker_answers=True, present="native"), "make down"),
     ],
 )
 def test_a_machine_without_a_way_is_refused_with_the_fix(machine, fix):
@@ -40,6 +42,20 @@ def test_a_machine_without_a_way_is_refused_with_the_fix(machine, fix):
         decide(machine)
     assert fix in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("wish", ["", "native"])
+def test_the_cluster_that_is_there_is_kept_also_when_docker_answers_since(wish):
+    assert decide(replace(BARE, wish=wish, docker_answers=True, present="native")).way == "native"
+
+
+def test_the_way_is_remembered_until_the_cluster_is_gone(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert memory.remembered() is None
+    memory.remember("kind")
+    assert memory.remembered() == "kind"
+    memory.forget()
+    assert memory.remembered() is None
 
 
 def test_every_choice_tells_its_reason():

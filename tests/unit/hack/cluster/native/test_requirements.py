@@ -1,7 +1,6 @@
 """What a machine must offer before the node is made."""
 
 import json
-from collections import namedtuple
 
 import pytest
 
@@ -24,10 +23,3 @@ def test_our_own_interface_of_an_earlier_node_does_not_count():
 def test_a_subnet_in_use_is_refused_naming_the_interface():
     with pytest.raises(Failure, match="in use on this machine by vpn0"):
         requirements.require_free_subnet(links(vpn0="10.123.0.77"))
-
-
-def test_a_nearly_full_disk_is_refused_with_the_place(monkeypatch, tmp_path):
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr("shutil.disk_usage", lambda _: usage(10, 9, 7.9e9))
-    with pytest.raises(Failure, match=rf"7\.9 GB free at {tmp_path}, 8 GB needed"):
-        requirements.require_space(tmp_path)

@@ -1,0 +1,50 @@
+"""Debian packages and the programs in them: installed where something is missing and apt is there."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+
+from hack.run import Failure, progress, run
+
+#: Where servers are on a Debian, whatever the caller's PATH says.
+SYSTEM_PATH = "/usr/sbin:/sbin"
+
+
+def ensure_programs(wanted: Mapping[str, str]) -> None:
+    """Install the packages whose program is missing. ``wanted``: package → program.
+
+    Raises Failure where that cannot be done: no apt, no root.
+    """
+    path = f"{os.environ.get('PATH', '')}:{SYSTEM_PATH}"
+    missing = {package: program for package, program in wanted.items() if shutil.which(program, path=path) is None}
+    if missing and shutil.which("dpkg-query") is None:
+        raise Failure(f"missing: {', '.join(missing.values())}", fix="install them and put them on PATH")
+    ensure_packages(tuple(missing))
+
+
+def ensure_packages(packages: Sequence[str]) -> None:
+    """Install the Debian packages that are missing; quick when none is. Raises Failure without apt or without root."""
+    if not packages:
+        return
+    if shutil.which("dpkg-query") is None:
+        raise Failure(f"{', '.join(packages)} needed, and this is not a Debian", fix="start Docker")
+    missing = [package for package in packages if not installed(package)]
+    if not missing:
+        return
+    command = f"apt-get install -y --no-install-recommends {' '.join(missing)}"
+    if os.geteuid() != 0:
+        raise Failure(f"Debian packages are missing: {', '.join(missing)}", fix=f"sudo {command}")
+    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+    with progress(f"installing Debian packages: {', '.join(missing)}"):
+        run(["apt-get", "update", "-qq"], env=quiet, doing="apt-get update")
+        # RUNLEVEL=1 keeps a package's own service (redis-server) from being started: ours run under our own care.
+        run(command.split(), env=quiet | {"RUNLEVEL": "1"}, doing="apt-get install")
+
+
+def installed(package: str) -> bool:
+    """Whether dpkg has the Debian package, completely."""
+    done = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${db:Status-Status}", package], capture_output=True, text=True, check=False
+    )
+    return done.returncode == 0 and done.stdout.strip() == "installed"
