@@ -2,8 +2,10 @@
 
 Usage: python -m hack.test all|unit|service|operator|charts|e2e [pytest arguments]
 
-Static checks come first because they are quick; all tests then share one pytest run, so that its closing line is
-the last thing printed. The node binary builds in the background from the first moment.
+What this machine lacks is told first. Static checks come next because they are quick; all tests then share one pytest
+run, so that its closing line is the last thing printed. Tests wait more than they compute, so several processes run
+them (tests/conftest.py says which belong together), and the longest begins first. The node binary builds in the
+background from the first moment.
 """
 
 import os
@@ -14,36 +16,38 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from hack.cluster.build import start_builds
-from hack.run import Failure, ensure_packages, main_with_errors
+from hack.cluster import choice
+from hack.cluster.build import require_tools, start_builds
+from hack.packages import ensure_programs
+from hack.run import Command, Failure, main_with_errors
 
 ROOT: Final = Path(__file__).parent.parent
 BIN: Final = ROOT / ".venv" / "bin"
 
-#: What each part runs, cheap before dear.
+#: What each part runs, the longest first.
 PARTS: Final = {
     "unit": ("tests/unit",),
     "service": ("tests/service",),
     "operator": ("tests/operator",),
     "charts": ("tests/charts",),
     "e2e": ("tests/e2e",),
-    "all": ("tests/unit", "tests/service", "tests/charts", "tests/operator", "tests/e2e"),
+    "all": ("tests/e2e", "tests/operator", "tests/service", "tests/charts", "tests/unit"),
 }
+#: Those with a cluster, and those with programs that are built from Go modules.
+CLUSTER: Final = frozenset({"all", "e2e"})
+BUILT: Final = CLUSTER | {"operator", "charts"}
+#: Those that share a single resource gain nothing from a second process.
+ALONE: Final = frozenset({"e2e", "charts"})
 STATIC: Final = (
     ("format", ("ruff", "format", "--check", "--quiet", ".")),
     ("lint", ("ruff", "check", "--quiet", ".")),
     ("types", ("mypy",)),
     ("import rules", ("lint-imports",)),
 )
-#: Debian packages by the part that needs them.
-_SERVERS: Final = ("redis-server", "nginx-light", "openssl")
-_RULES: Final = ("prometheus",)  # promtool
-PACKAGES: Final = {
-    "service": _SERVERS + _RULES,
-    "operator": _RULES,
-    "charts": _RULES,
-    "all": _SERVERS + _RULES,
-}
+#: Debian packages by the part that needs them, each with the program that counts.
+_RULES: Final = {"prometheus": "promtool"}
+_SERVERS: Final = {"redis-server": "redis-server", "nginx-light": "nginx", "openssl": "openssl", **_RULES}
+PROGRAMS: Final = {"service": _SERVERS, "operator": _RULES, "charts": _RULES, "all": _SERVERS}
 
 
 def static_checks() -> None:
@@ -65,16 +69,25 @@ def static_checks() -> None:
 
 def run(part: str, arguments: Sequence[str]) -> int:
     """Run one part; returns pytest's exit code."""
-    if part in {"all", "e2e", "operator", "charts"}:
+    if part in CLUSTER:
+        choice.decide(choice.look())
+    if part in BUILT:
+        require_tools()
         start_builds()
-    if part in PACKAGES:
-        ensure_packages(PACKAGES[part])
+    ensure_programs(PROGRAMS.get(part, {}))
     if part in {"all", "unit"}:
         static_checks()
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(
-        [BIN / "pytest", "-q", *PARTS[part], *arguments], cwd=ROOT, check=False, env=environment
-    ).returncode
+    command: Command = [BIN / "pytest", "-q", *_processes(part), *PARTS[part], *arguments]
+    return subprocess.run(command, cwd=ROOT, check=False, env=environment).returncode
+
+
+def _processes(part: str) -> tuple[str, ...]:
+    """pytest-xdist's options. Two processes a core keep the cores busy while tests wait."""
+    if part in ALONE:
+        return ()
+    count = 2 * (os.cpu_count() or 1)
+    return "-n", str(count), "--dist", "loadgroup", "--no-loadscope-reorder"
 
 
 def main() -> int:
