@@ -25,10 +25,10 @@ async def serve(settings: Settings, role: Role, checks: Mapping[str, CheckFn]) -
         loop.add_signal_handler(number, lambda: second.set() if first.is_set() else first.set())
     async with contextlib.AsyncExitStack() as stack:
         service = await stack.enter_async_context(open_service(settings, role=role, checks=checks))
+        crew = await stack.enter_async_context(working(service.workers, service.phase.stop, service.metrics))
         serving = runner(service.app)
         await serving.setup()
         stack.push_async_callback(serving.cleanup)
-        crew = await stack.enter_async_context(working(service.workers, service.phase.stop, service.metrics))
         await service.warm()
         listener = Listener(serving, settings.port)
         try:

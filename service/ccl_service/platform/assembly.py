@@ -113,12 +113,12 @@ async def open_platform(
         instance = Instance(_pod(settings), settings.ccl_revision, role)
         beat = Heartbeat(db, instance)
         own = (
-            Worker("keys", keys.run),
-            Worker("key-use", directory.run),
-            Worker("limits", limiter.run),
-            Worker("heartbeat", beat.run),
-            Worker("load", shedder.run),
-            *((Worker("replicas", replicas.run),) if replicas else ()),
+            Worker("keys", keys.run, serves=True),
+            Worker("key-use", directory.run, serves=True),
+            Worker("limits", limiter.run, serves=True),
+            Worker("heartbeat", beat.run, serves=True),
+            Worker("load", shedder.run, serves=True),
+            *((Worker("replicas", replicas.run, serves=True),) if replicas else ()),
             *(loops(app, settings, instance) if settings.metrics_enabled else ()),
         )
         yield Service(app, own, metrics, phase)

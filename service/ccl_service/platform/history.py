@@ -5,6 +5,7 @@ are removed by ``ccl-service maintain``.
 """
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -92,9 +93,9 @@ SERIES: Final[Mapping[str, Series]] = {
 RATIOS: Final[Mapping[str, tuple[str, str]]] = {"error_rate": ("errors", "requests")}
 
 RECORD_SQL: Final = """
--- history_record: the minute's row of process $1 of revision $2; none when this minute has one
+-- history_record: the row of process $1 of revision $2 for the minute $5 from now; none when that minute has one
 INSERT INTO metrics_history (at, pod, revision, values, latency)
-VALUES (date_trunc('minute', now()), $1, $2, $3::jsonb, $4::jsonb) ON CONFLICT DO NOTHING"""
+VALUES (date_trunc('minute', now() + $5::interval), $1, $2, $3::jsonb, $4::jsonb) ON CONFLICT DO NOTHING"""
 
 _BUCKET: Final = "date_bin($3::interval, at, $1::timestamptz)"
 _RANGE: Final = "at >= $1 AND at < $2"
@@ -137,14 +138,14 @@ log = structlog.get_logger("ccl.history")
 
 
 class Recorder:
-    """Writes this process's row every minute."""
+    """Writes this process's row every minute, and the last one at the end."""
 
     def __init__(self, db: Db, instance: Instance, metrics: Metrics) -> None:
         self._db, self._instance, self._metrics = db, instance, metrics
         self._before: dict[str, float] = {}
 
-    async def record(self) -> bool:
-        """Write once. False when this minute has a row; what was counted then goes into the next.
+    async def record(self, *, ahead: timedelta = timedelta()) -> bool:
+        """Write once. False when the minute, ``ahead`` of this one, has a row; what was counted goes into the next.
 
         Raises DatabaseUnavailable.
         """
@@ -156,22 +157,23 @@ class Recorder:
         }
         latency = whole(self._metrics.windows.window(1)).latency.as_pairs()
         rows = await self._db.execute(
-            RECORD_SQL, self._instance.pod, self._instance.revision, json.dumps(values), json.dumps(latency)
+            RECORD_SQL, self._instance.pod, self._instance.revision, json.dumps(values), json.dumps(latency), ahead
         )
         if rows:
             self._before = now
         return bool(rows)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Write until ``stop``; a database that is away costs nothing: what was counted goes into the next row."""
+        """Write until ``stop`` and once more; while the database is away what was counted waits for the next row."""
         while not stop.is_set():
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), EVERY.total_seconds())
-            except TimeoutError:
-                try:
-                    await self.record()
-                except CclError as exc:
-                    log.warning("history not written", action="history:record:missed", code=exc.code)
+            try:
+                # a minute that has a row already is not this process's last: the next one, which it will not see, is
+                if not await self.record() and stop.is_set():
+                    await self.record(ahead=EVERY)
+            except CclError as exc:
+                log.warning("history not written", action="history:record:missed", code=exc.code)
 
 
 @dataclass(frozen=True, slots=True)

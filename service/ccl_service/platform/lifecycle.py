@@ -3,8 +3,8 @@
 On SIGTERM ``/ready`` turns 503 while requests go on being answered for the drain delay, because Kubernetes needs that
 long to take a pod out of every proxy (each answer closes its connection meanwhile). Workers stop claiming at once:
 their rows belong to nobody in particular. Then the listener closes, streams and sockets are told to come back
-elsewhere, and requests and workers get what is left of one deadline; whoever is late is cut off, and the process
-exits 0. A second signal leaves them ``HURRY_SECONDS``.
+elsewhere, and requests and workers get what is left of one deadline; whoever is late is cut off, those workers that
+requests depend on are told last, and the process exits 0. A second signal leaves them ``HURRY_SECONDS``.
 """
 
 import asyncio
@@ -34,6 +34,8 @@ HURRY_SECONDS: Final = 3.0
 WORKERS_SECONDS: Final = 20.0
 #: What a worker has, once it is cut off, to give back what it holds.
 CUT_OFF_SECONDS: Final = 2.0
+#: What of that a worker has to end by itself that served requests to the last: one statement or two.
+LAST_WORDS_SECONDS: Final = 1.5
 RESTART_SECONDS: Final = 1.0
 
 log = structlog.get_logger("ccl.lifecycle")
@@ -41,10 +43,15 @@ log = structlog.get_logger("ccl.lifecycle")
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A background loop: runs until the event is set, then gives back what it holds and returns."""
+    """A background loop: runs until the event is set, then gives back what it holds and returns.
+
+    The event is set when the way out begins; for one that ``serves``, because requests depend on what it knows or
+    are told of by it, when the last request has been answered.
+    """
 
     name: str
     run: Callable[[asyncio.Event], Awaitable[None]]
+    serves: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,35 +87,54 @@ async def supervised(worker: Worker, stop: asyncio.Event, metrics: Metrics) -> N
 class Crew:
     """The workers of a process while they run."""
 
-    def __init__(self, tasks: Sequence["asyncio.Task[None]"]) -> None:
-        self._tasks = tasks
+    def __init__(self, workers: Sequence[Worker], stop: asyncio.Event, metrics: Metrics) -> None:
+        self._over = asyncio.Event()
+        self._claiming = [_started(worker, stop, metrics) for worker in workers if not worker.serves]
+        self._serving = [_started(worker, self._over, metrics) for worker in workers if worker.serves]
 
     async def done(self) -> None:
-        """Wait until every worker has ended."""
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        """Wait until every worker has ended that does so when the way out begins."""
+        if self._claiming:
+            await asyncio.wait(self._claiming)
 
-    async def cut_off(self) -> None:
-        """Cancel who is still at work. One that does not even heed that is left behind after two seconds."""
-        late = [task for task in self._tasks if not task.done()]
-        for task in late:
-            log.error("worker cut off", action="lifecycle:worker:cut_off", worker=task.get_name())
-            task.cancel()
-        if late:
-            await asyncio.wait(late, timeout=CUT_OFF_SECONDS)
+    async def dismiss(self) -> None:
+        """Cut off who is still at work, and let those end that serve requests, of which there are none any more.
+
+        Takes ``CUT_OFF_SECONDS`` at most: a worker that does not even heed its cancellation is left behind.
+        """
+        self._over.set()
+        await asyncio.gather(_cut_off(self._claiming, CUT_OFF_SECONDS), self._last_words())
+
+    async def _last_words(self) -> None:
+        if self._serving:
+            await asyncio.wait(self._serving, timeout=LAST_WORDS_SECONDS)
+        await _cut_off(self._serving, CUT_OFF_SECONDS - LAST_WORDS_SECONDS)
+
+
+def _started(worker: Worker, stop: asyncio.Event, metrics: Metrics) -> "asyncio.Task[None]":
+    return asyncio.create_task(supervised(worker, stop, metrics), name=worker.name)
+
+
+async def _cut_off(tasks: Sequence["asyncio.Task[None]"], seconds: float) -> None:
+    late = [task for task in tasks if not task.done()]
+    for task in late:
+        log.error("worker cut off", action="lifecycle:worker:cut_off", worker=task.get_name())
+        task.cancel()
+    if late:
+        await asyncio.wait(late, timeout=seconds)
 
 
 @contextlib.asynccontextmanager
 async def working(workers: Sequence[Worker], stop: asyncio.Event, metrics: Metrics) -> AsyncIterator[Crew]:
     """Run the workers for the length of the block; on exit they get ``WORKERS_SECONDS`` to end by themselves."""
-    crew = Crew([asyncio.create_task(supervised(w, stop, metrics), name=w.name) for w in workers])
+    crew = Crew(workers, stop, metrics)
     try:
         yield crew
     finally:
         stop.set()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(crew.done(), WORKERS_SECONDS)
-        await crew.cut_off()
+        await crew.dismiss()
 
 
 class Stoppable(Protocol):
@@ -138,7 +164,7 @@ async def stop(listener: Stoppable, phase: Phase, crew: Crew, *, delay: float, h
     await asyncio.gather(patience, finishing, return_exceptions=True)
     if phase.in_flight:
         log.error("requests cut off", action="lifecycle:requests:cut_off", in_flight=phase.in_flight)
-    await crew.cut_off()
+    await crew.dismiss()
 
 
 async def _drain(phase: Phase, *, delay: float, hurry: asyncio.Event) -> None:

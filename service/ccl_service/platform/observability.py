@@ -180,13 +180,13 @@ def loops(app: web.Application, settings: Settings, instance: Instance) -> tuple
     """What every process does for its own observation."""
     metrics, db = app[METRICS], app[DB]
     found = [
-        Worker("loop-lag", LoopLag(metrics).run),
-        Worker("health", HealthSampler(app[HEALTH], metrics).run),
-        Worker("performance", Publisher(db, instance.pod, metrics.windows).run),
-        Worker("history", history.Recorder(db, instance, metrics).run),
+        Worker("loop-lag", LoopLag(metrics).run, serves=True),
+        Worker("health", HealthSampler(app[HEALTH], metrics).run, serves=True),
+        Worker("performance", Publisher(db, instance.pod, metrics.windows).run, serves=True),
+        Worker("history", history.Recorder(db, instance, metrics).run, serves=True),
     ]
     if settings.public_base_url and settings.public_base_url.startswith("https://"):
-        found.append(Worker("certificate", CertificateWatch(metrics, settings.public_base_url).run))
+        found.append(Worker("certificate", CertificateWatch(metrics, settings.public_base_url).run, serves=True))
     return tuple(found)
 
 
@@ -194,7 +194,7 @@ def queue_loop(app: web.Application, db: Db, tables: Sequence[WorkTable], metric
     """What a process that does background work observes besides."""
     sampler = QueueSampler(db, tables, metrics, clock=asyncio.get_running_loop().time)
     app[HEALTH].queues = sampler
-    return Worker("queues", sampler.run)
+    return Worker("queues", sampler.run, serves=True)
 
 
 def routes() -> tuple[Route, ...]:

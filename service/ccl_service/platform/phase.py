@@ -18,7 +18,8 @@ class Phase:
     """What the parts of a process know of its way out.
 
     ``draining``: ``/ready`` is red. ``moving``: callers are asked to come back on another connection, which leads them
-    to another process. ``stop`` ends the workers; ``leave`` ends what would otherwise last: event streams and sockets.
+    to another process. ``stop`` ends the workers that claim; ``leave`` ends what would otherwise last: event streams
+    and sockets.
     ``in_flight``: requests being answered now.
     """
 

@@ -13,9 +13,12 @@ from typing import Any
 import aiohttp
 import asyncpg
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient
 from structlog.testing import capture_logs
 
-from ccl_service.platform import db, health, lifecycle
+from ccl_service.platform import db, health, lifecycle, shedding
+from ccl_service.platform.assembly import Service
 from ccl_service.platform.db import WARM_CONNECTIONS
 from ccl_service.platform.lifecycle import Worker, stop, working
 from ccl_service.platform.migrate import migrate
@@ -27,6 +30,8 @@ from tests.service.chat.system import OPENAI_KEY
 from tests.service.polling import eventually
 from tests.service.processes import Process, running, until_status
 from tests.service.servers import Server, primary
+
+Client = TestClient[web.Request, web.Application]
 
 
 @pytest.fixture
@@ -275,6 +280,92 @@ async def test_nobody_is_waited_for_who_is_done(monkeypatch: pytest.MonkeyPatch)
             async with asyncio.timeout(30):
                 await stop(NoListener(), phase, crew, delay=0.01, hurry=asyncio.Event())
     assert [line["event"] for line in logs] == ["draining"]
+
+
+async def test_what_requests_depend_on_outlasts_the_last_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+
+    def until_told(name: str, *, serves: bool) -> Worker:
+        async def run(told: asyncio.Event) -> None:
+            await told.wait()
+            ended.append(name)
+
+        return Worker(name, run, serves=serves)
+
+    phase = Phase()
+    phase.entered()
+    crew_of_two = [until_told("measures", serves=True), until_told("claims", serves=False)]
+    with quick(monkeypatch, deadline=3600) as logs:
+        async with working(crew_of_two, phase.stop, Metrics()) as crew:
+            stopping = asyncio.create_task(stop(NoListener(), phase, crew, delay=0.01, hurry=asyncio.Event()))
+
+            async def nothing_is_claimed() -> bool:
+                return ended == ["claims"] and phase.leave.is_set()
+
+            await eventually(nothing_is_claimed, within=30)
+            assert not stopping.done()
+            phase.left()
+            async with asyncio.timeout(30):
+                await stopping
+            assert ended == ["claims", "measures"]
+    assert [line["event"] for line in logs] == ["draining"]
+
+
+async def test_whoever_does_not_end_with_the_last_request_is_cut_off_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    phase = Phase()
+    monkeypatch.setattr(lifecycle, "LAST_WORDS_SECONDS", 0.05)
+    with quick(monkeypatch, deadline=3600) as logs:
+        async with working([Worker("stuck", stuck, serves=True)], phase.stop, Metrics()) as crew:
+            await asyncio.sleep(0)
+            async with asyncio.timeout(30):
+                await stop(NoListener(), phase, crew, delay=0.01, hurry=asyncio.Event())
+    assert [line["event"] for line in logs] == ["draining", "worker cut off"]
+
+
+@contextlib.asynccontextmanager
+async def held_up() -> AsyncIterator[None]:
+    """Each turn of the event loop takes longer than the service bears."""
+
+    async def hog() -> None:
+        while True:
+            time.sleep(1.2 * shedding.FULL_LAG_SECONDS)  # noqa: ASYNC251 - to block is what it is for
+            await asyncio.sleep(0)
+
+    hogging = asyncio.create_task(hog())
+    try:
+        yield
+    finally:
+        hogging.cancel()
+
+
+async def test_a_process_that_was_overloaded_serves_again_while_it_drains(
+    service: Service, client: Client, root: dict[str, str]
+) -> None:
+    async def answered(status: int) -> bool:
+        return (await client.get("/api/leads", headers=root)).status == status
+
+    async with working(service.workers, service.phase.stop, service.metrics):
+        async with held_up():
+            await eventually(functools.partial(answered, 503), within=60)
+            service.phase.drain()
+        await eventually(functools.partial(answered, 200), within=60)
+
+
+async def test_the_last_minute_is_in_the_history_and_the_row_of_the_process_gone(
+    environ: dict[str, str], session: aiohttp.ClientSession, database_url: str
+) -> None:
+    async with running(environ | {"DRAIN_DELAY_MS": "0"}, "--no-jobs") as process:
+        await until_status(session, f"{process.url}/ready", 200)
+        process.handle.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.handle.wait(), 60) == 0
+    con = await asyncpg.connect(database_url)
+    try:
+        requests = await con.fetchval("SELECT (values ->> 'requests')::float8 FROM metrics_history")
+        instances = await con.fetchval("SELECT count(*) FROM instances")
+    finally:
+        await con.close()
+    assert requests >= 1
+    assert instances == 0
 
 
 async def test_moving_ends_by_itself_but_never_undoes_a_stop() -> None:

@@ -129,6 +129,21 @@ async def test_the_loop_writes_every_minute(db: PoolDb, monkeypatch: pytest.Monk
     await running
 
 
+async def test_what_was_counted_after_the_last_row_is_written_at_the_end(db: PoolDb) -> None:
+    metrics = Metrics()
+    recorder = Recorder(db, Instance("pod-1", "rev-1", "web"), metrics)
+    metrics.count("ccl_leads_created", "api")
+    assert await recorder.record()
+    metrics.count("ccl_leads_created", "api", by=2)
+    stop = asyncio.Event()
+    running = asyncio.create_task(recorder.run(stop))
+    await asyncio.sleep(0)  # it waits for the end of its minute
+    stop.set()
+    await asyncio.wait_for(running, 30)
+    rows = await db.fetch("SELECT (values ->> 'leads_created')::float8 FROM metrics_history ORDER BY at")
+    assert [row[0] for row in rows] == [1, 2]
+
+
 async def test_the_view_answers_with_unit_and_points(client: Client, db: PoolDb, root: dict[str, str]) -> None:
     await minute(db, 0, "pod-1", requests=7)
     query = {"metric": "requests", "from": "2026-11-23T11:30:00Z", "to": "2026-11-23T12:30:00Z", "step": "600"}
