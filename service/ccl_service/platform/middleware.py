@@ -199,7 +199,7 @@ class Gate:
         request[ROUTE] = route
         judged, whole = _seen(request)
         if not (judged or self.shedder.admits(route.priority)):
-            self.observer.metrics.count("ccl_http_shed", route.priority)
+            _note_shed(route.priority)
             raise Overloaded
         if not (whole and route.priority in COUNTED):
             return await self._served(request, handler, route, extra)
@@ -260,6 +260,13 @@ def _seen(request: web.Request) -> tuple[bool, bool]:
 def hung_up(request: web.Request) -> bool:
     """Whether the caller is gone."""
     return request.transport is None or request.transport.is_closing()
+
+
+def _note_shed(priority: str) -> None:
+    """The request counts as turned away, not as answered soon."""
+    context = CURRENT.get()
+    if context:
+        context.shed = priority
 
 
 def _name_caller(caller: Principal) -> None:

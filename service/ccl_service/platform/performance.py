@@ -106,15 +106,16 @@ def own_windows(windows: Windows) -> Mapping[int, Table]:
 def _view(minutes: int, table: Table) -> Mapping[str, Any]:
     routes = [{"method": method, "route": route, **figures(one)} for (method, route), one in sorted(table.items())]
     every = whole(table)
-    per_second = round(every.latency.total / (minutes * 60), 3)
+    per_second = round(every.requests / (minutes * 60), 3)
     return {"minutes": minutes, "requests_per_s": per_second, **figures(every), "routes": routes}
 
 
 def figures(answered: Answered) -> dict[str, Any]:
-    """Requests, errors (5xx), their rate, and percentiles in ms; null where nothing was answered."""
-    total = answered.latency.total
+    """Requests, errors (5xx), their rate, those turned away, and percentiles in ms of the others; null without any."""
+    total = answered.requests
     return {
         "requests": total,
+        "shed": answered.shed,
         "errors": answered.errors,
         "error_rate": round(answered.errors / total, 4) if total else None,
         **{f"p{p}_ms": milliseconds(answered.latency.quantile(p / 100)) for p in PERCENTILES},

@@ -97,6 +97,5 @@ class Refuser:
             return None
         if self._shedder.admits(row.priority):
             return True
-        self._metrics.count("ccl_http_shed", row.priority)
-        self._metrics.answered(row.method, row.path, Overloaded.status, 0.0)
+        self._metrics.shed(row.method, row.path, Overloaded.status, row.priority)
         return False

@@ -123,6 +123,19 @@ async def test_what_is_not_plain_is_refused_by_the_middleware_with_its_headers(
     assert (status, headers["Access-Control-Allow-Origin"]) == (503, "https://cars.example.com")
 
 
+@pytest.mark.parametrize("more", [(), ("Origin: https://cars.example.com",)], ids=["from its bytes", "when routed"])
+async def test_a_refusal_counts_as_an_answer_but_not_as_a_fast_one(
+    client: Client, service: Service, pressure: Pressure, more: tuple[str, ...]
+) -> None:
+    pressure.seconds = 10.0
+    async with connected(client) as connection:
+        assert (await connection.ask("GET /api/leads", *more))[0] == 503
+    named = {"method": "GET", "route": "/api/leads"}
+    assert service.metrics.value("ccl_http_requests_total", status="503", **named) == 1
+    assert service.metrics.value("ccl_http_shed_total", priority="read") == 1
+    assert service.metrics.value("ccl_http_request_seconds_count", **named) == 0
+
+
 async def test_a_share_is_judged_once_however_a_request_comes(
     client: Client, service: Service, pressure: Pressure
 ) -> None:

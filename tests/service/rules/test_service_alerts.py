@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from ccl_service.main import route_table
+from ccl_service.platform.route import Priority
 from ccl_service.platform.telemetry.metrics import DEFINED
 
 ROOT = Path(__file__).parents[3]
@@ -75,6 +78,19 @@ def elsewhere(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     return [{**row, "series": row["series"].replace('instance="ccl"', 'instance="other"')} for row in rows]
 
 
+def all_of(groups: Iterable[list[dict[str, str]]]) -> list[dict[str, str]]:
+    return [row for group in groups for row in group]
+
+
+#: What watches the service calls these.
+OURS = tuple(row.path for row in route_table() if row.priority is Priority.PROBE and row.method == "GET")
+WATCHED_SLOWLY = [
+    UP,
+    *latencies("0+100x120", "0+100x120"),
+    *all_of(latencies("0x120", "0+900x120", route) for route in OURS),
+]
+
+
 @dataclass(frozen=True)
 class Case:
     alert: str
@@ -89,7 +105,22 @@ FIRING = [
     ),
     Case("CclNothingScraped", "there is no pod", elsewhere([UP])),
     Case("CclHighErrorRate", "six of a hundred fail", [UP, requests("201", "0+94x120"), requests("500", "0+6x120")]),
+    Case(
+        "CclHighErrorRate",
+        "all callers get errors, scrapes and probes do not",
+        [UP, requests("500", "0+10x120"), *(requests("200", "0+900x120", route) for route in OURS)],
+    ),
     Case("CclSlowResponses", "six of a hundred are slow", [UP, *latencies("0+94x120", "0+100x120")]),
+    Case(
+        "CclSlowResponses",
+        "all callers wait, scrapes and probes do not",
+        [UP, *latencies("0x120", "0+10x120"), *all_of(latencies("0+900x120", "0+900x120", route) for route in OURS)],
+    ),
+    Case(
+        "CclSlowestResponses",
+        "all callers wait, scrapes and probes do not",
+        [UP, *latencies("0x120", "0+10x120"), *all_of(latencies("0+900x120", "0+900x120", route) for route in OURS)],
+    ),
     Case("CclSlowestResponses", "two of a hundred are slow", [UP, *latencies("0+98x120", "0+100x120")]),
     Case(
         "CclDatabaseFailing", "statements fail", [UP, series("ccl_db_failures_total", "0+60x120", code="DATABASE_001")]
@@ -111,9 +142,15 @@ SILENT = [
     Case("CclNothingScraped", "a pod answers", [UP]),
     Case("CclHighErrorRate", "four of a hundred fail", [UP, requests("201", "0+96x120"), requests("500", "0+4x120")]),
     Case("CclHighErrorRate", "callers err", [UP, requests("201", "0+10x120"), requests("422", "0+90x120")]),
-    Case("CclHighErrorRate", "probes fail", [UP, requests("201", "0+10x120"), requests("503", "0+90x120", "/ready")]),
+    Case(
+        "CclHighErrorRate",
+        "only scrapes and probes fail",
+        [UP, requests("201", "0+10x120"), *(requests("503", "0+90x120", route) for route in OURS)],
+    ),
     Case("CclSlowResponses", "four of a hundred are slow", [UP, *latencies("0+96x120", "0+100x120")]),
     Case("CclSlowResponses", "a stream is long", [UP, *latencies("0x120", "0+100x120", "/api/chat/turns/{id}/events")]),
+    Case("CclSlowResponses", "only scrapes and probes are slow", WATCHED_SLOWLY),
+    Case("CclSlowestResponses", "only scrapes and probes are slow", WATCHED_SLOWLY),
     Case("CclSlowestResponses", "none is slow", [UP, *latencies("0+100x120", "0+100x120")]),
     Case(
         "CclDatabaseFailing",

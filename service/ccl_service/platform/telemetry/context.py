@@ -28,12 +28,13 @@ class TraceParent:
 
 @dataclass(slots=True)
 class RequestContext:
-    """One request. The principal is known once the caller has been let in."""
+    """One request. The principal is known once the caller has been let in; ``shed`` is the class of one turned away."""
 
     request_id: str
     trace_id: str
     principal: str = "public"
     principal_id: str = ""
+    shed: str = ""
     span: "Span | None" = None
 
 

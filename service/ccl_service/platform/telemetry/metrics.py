@@ -65,7 +65,7 @@ _GAUGES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
 }
 _HISTOGRAMS: Final[Mapping[str, tuple[str, tuple[str, ...], tuple[float, ...]]]] = {
     "ccl_http_request_seconds": (
-        "Time from a request's head to the end of its answer",
+        "Time from a request's head to the end of its answer; without those turned away",
         ("method", "route"),
         REQUEST_BUCKETS,
     ),
@@ -142,6 +142,12 @@ class Metrics:
         self._answers.add(method, route, status)
         self._seconds.add(key, seconds)
         self.windows.add(key, seconds, error=status >= 500)
+
+    def shed(self, method: str, route: str, status: int, priority: str) -> None:
+        """Record a request that was turned away: an answer without a time, however short it was."""
+        self.count("ccl_http_shed", priority)
+        self._answers.add(method, route, status)
+        self.windows.add_shed((method, route))
 
     def value(self, name: str, **labels: str) -> float:
         """The present value of a sample (``…_total`` for counters); 0 when it has never been touched."""

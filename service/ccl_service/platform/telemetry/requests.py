@@ -46,7 +46,10 @@ class RequestObserver:
         """The answer has gone out, or the caller has."""
         seconds = time.perf_counter() - observed.started
         context = observed.context
-        self.metrics.answered(observed.method, observed.route, status, seconds)
+        if context.shed:
+            self.metrics.shed(observed.method, observed.route, status, context.shed)
+        else:
+            self.metrics.answered(observed.method, observed.route, status, seconds)
         if self.access:
             self.access.write(context, observed.method, observed.route, status, seconds)
         if context.span:

@@ -23,15 +23,25 @@ RouteKey = tuple[str, str]
 
 @dataclass(slots=True)
 class Answered:
-    """The answers of one route: how long they took and how many of them were errors (5xx)."""
+    """The answers of one route: how long they took, how many were errors (5xx), and how many were turned away.
+
+    The latter are errors too, but have no time: refusals at once would make an overloaded process look fast.
+    """
 
     latency: LogHistogram = field(default_factory=LogHistogram)
     errors: int = 0
+    shed: int = 0
+
+    @property
+    def requests(self) -> int:
+        """All of them."""
+        return self.latency.total + self.shed
 
     def merge(self, other: "Answered") -> None:
         """Take the other's in."""
         self.latency.merge(other.latency)
         self.errors += other.errors
+        self.shed += other.shed
 
 
 Table = dict[RouteKey, Answered]
@@ -54,14 +64,24 @@ class Windows:
 
     def add(self, route: RouteKey, seconds: float, *, error: bool) -> None:
         """Record one answer."""
+        answered = self._present(route)
+        answered.latency.add(seconds)
+        answered.errors += error
+
+    def add_shed(self, route: RouteKey) -> None:
+        """Record a request that was turned away."""
+        answered = self._present(route)
+        answered.shed += 1
+        answered.errors += 1
+
+    def _present(self, route: RouteKey) -> Answered:
         now = self._clock()
         if now - self._now.began >= SLICE_SECONDS:
             self._turn(now)
         answered = self._now.routes.get(route)
         if answered is None:
             answered = self._now.routes[route] = Answered()
-        answered.latency.add(seconds)
-        answered.errors += error
+        return answered
 
     def window(self, minutes: int) -> Table:
         """What was answered in the last ``minutes``, by route."""
@@ -112,13 +132,18 @@ def whole(table: Mapping[RouteKey, Answered]) -> Answered:
 
 
 def as_document(table: Mapping[RouteKey, Answered]) -> list[list[Any]]:
-    """``[[method, route, errors, [[bucket, count], …]], …]``, for JSON."""
-    return [[method, route, one.errors, one.latency.as_pairs()] for (method, route), one in sorted(table.items())]
+    """``[[method, route, errors, [[bucket, count], …], shed], …]``, for JSON."""
+    return [
+        [method, route, one.errors, one.latency.as_pairs(), one.shed] for (method, route), one in sorted(table.items())
+    ]
 
 
 def from_document(rows: Iterable[Iterable[Any]]) -> Table:
     """The inverse of ``as_document``."""
-    return {(method, route): Answered(LogHistogram.from_pairs(pairs), errors) for method, route, errors, pairs in rows}
+    return {
+        (method, route): Answered(LogHistogram.from_pairs(pairs), errors, shed)
+        for method, route, errors, pairs, shed in rows
+    }
 
 
 def _floor(at: float, width: float) -> float:

@@ -100,6 +100,7 @@ async def test_under_pressure_the_row_decides_and_a_refusal_is_counted() -> None
     assert refuser.judge(("GET", "/list")) is False
     assert metrics.value("ccl_http_shed_total", priority="export") == 1
     assert metrics.value("ccl_http_requests_total", method="GET", route="/list", status="503") == 1
+    assert metrics.value("ccl_http_request_seconds_count", method="GET", route="/list") == 0
 
 
 async def test_what_is_no_route_or_comes_on_the_way_out_is_judged_elsewhere() -> None:

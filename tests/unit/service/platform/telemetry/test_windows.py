@@ -65,10 +65,20 @@ def test_a_silent_hour_forgets_everything() -> None:
     assert windows.window(60) == {}
 
 
+def test_a_request_that_was_turned_away_is_an_error_without_a_time() -> None:
+    windows = Windows(Time())
+    windows.add(ROUTE, 0.2, error=False)
+    windows.add_shed(ROUTE)
+    windows.add_shed(ROUTE)
+    answered = whole(windows.window(1))
+    assert (answered.requests, answered.errors, answered.latency.total) == (3, 2, 1)
+
+
 def test_a_table_survives_json() -> None:
     windows = Windows(Time())
     windows.add(ROUTE, 0.2, error=True)
+    windows.add_shed(ROUTE)
     table = windows.window(1)
     again = from_document(as_document(table))
-    assert again[ROUTE].errors == 1
+    assert (again[ROUTE].errors, again[ROUTE].shed) == (2, 1)
     assert again[ROUTE].latency.counts == table[ROUTE].latency.counts
