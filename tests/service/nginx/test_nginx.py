@@ -12,7 +12,9 @@ from typing import Any
 import aiohttp
 import asyncpg
 import pytest
+from yarl import URL
 
+from ccl_service.platform.problems import NotFound, TooLarge, TryLater, as_document
 from tests.service.nginx.conftest import NAME, Balancer, Site
 from tests.service.polling import eventually
 from tests.service.processes import until_refused
@@ -60,8 +62,18 @@ async def test_only_health_and_the_api_are_forwarded(site: Site) -> None:
     async with site.balancer.client() as client:
         for path in ("/", "/live", "/console", "/metrics"):
             async with client.get(path) as answer:
-                assert answer.status == 404
-                assert "X-Request-ID" not in answer.headers
+                assert answer.headers["Server"] == "nginx"
+                given = answer.headers["X-Request-ID"]
+                document = await answer.json(content_type="application/problem+json")
+            assert answer.status == 404
+            assert document == as_document(NotFound(), instance=path, request_id=given)
+
+
+@pytest.mark.parametrize("path", ["/a%22b", "/a%5Cb", "/a%0Ab", "/a%01b", "/%FF", "/ä"])
+async def test_a_path_that_json_would_have_to_escape_is_not_repeated(site: Site, path: str) -> None:
+    async with site.balancer.client() as client, client.get(URL(path, encoded="%" in path)) as answer:
+        document = await answer.json(content_type="application/problem+json")
+    assert (answer.status, document["instance"]) == (404, "")
 
 
 async def test_large_answers_are_compressed(site: Site) -> None:
@@ -75,7 +87,13 @@ async def test_large_answers_are_compressed(site: Site) -> None:
 
 async def test_a_body_that_is_announced_too_large_is_refused_before_it_is_sent(site: Site) -> None:
     head = f"POST /api/leads HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 11000000\r\nConnection: close\r\n\r\n"
-    assert (await _raw(site.balancer, head.encode())).startswith(b"HTTP/1.1 413")
+    answer = await _raw(site.balancer, head.encode())
+    assert answer.startswith(b"HTTP/1.1 413")
+    headers, _, body = answer.partition(b"\r\n\r\n")
+    assert b"Content-Type: application/problem+json" in headers
+    document = json.loads(body)
+    assert f"X-Request-ID: {document['request_id']}".encode() in headers
+    assert document == as_document(TooLarge(), instance="/api/leads", request_id=document["request_id"])
 
 
 async def test_an_event_stream_flows_while_it_is_being_written(site: Site) -> None:
@@ -203,7 +221,10 @@ async def test_a_write_that_was_under_way_when_its_instance_died_is_not_repeated
 async def _status(call: Any) -> int:
     async with call as answer:
         assert answer.headers["Retry-After"] == "1"
-        return int((await answer.json(content_type="application/problem+json"))["status"])
+        document = await answer.json(content_type="application/problem+json")
+        given = answer.headers["X-Request-ID"]
+        assert document == as_document(TryLater(), instance=answer.url.path, request_id=given)
+        return int(document["status"])
 
 
 async def _waiting(database_url: str, count: int) -> bool:
