@@ -13,6 +13,7 @@ from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel
 
+from ccl_service.platform.assets import assets
 from ccl_service.platform.body import dump_json, json_reply
 from ccl_service.platform.limits import LimitClass
 from ccl_service.platform.openapi import document, problems_of
@@ -101,12 +102,6 @@ async def get_docs(request: web.Request) -> web.Response:
     return web.Response(text=request.app[DESCRIPTION].api_page, content_type=HTML)
 
 
-async def get_style(_: web.Request) -> web.Response:
-    """GET /api/docs/style.css: 200."""
-    headers = {"Cache-Control": "public, max-age=3600"}
-    return web.Response(text=(_FOLDER / "style.css").read_text(), content_type="text/css", headers=headers)
-
-
 async def get_problems(request: web.Request) -> web.Response:
     """GET /api/problems: 200 a page for browsers, JSON for others."""
     described = request.app[DESCRIPTION]
@@ -151,7 +146,7 @@ def _render(name: str, **values: Any) -> str:
     environment = Environment(
         loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    return environment.get_template(name).render(**values)
+    return environment.get_template(name).render(style=assets()["style.css"].url, **values)
 
 
 def _public(path: str, handler: Any, summary: str, **described: Any) -> Route:
@@ -170,7 +165,6 @@ def _public(path: str, handler: Any, summary: str, **described: Any) -> Route:
 ROUTES: Final = (
     _public("/api/openapi.json", get_openapi, "This document"),
     _public("/api/docs", get_docs, "This document as a page", produces=HTML),
-    _public("/api/docs/style.css", get_style, "How the pages look", produces="text/css"),
     _public("/api/problems", get_problems, "Every kind of problem", response=ProblemList),
     _public("/api/problems/{code}", get_problem, "One kind of problem", response=ProblemView),
 )

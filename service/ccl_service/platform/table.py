@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from ccl_service.platform import description, monitoring, moving
+from ccl_service.platform import assets, description, monitoring, moving
 from ccl_service.platform.route import Route
 
 
@@ -13,4 +13,5 @@ def whole_table(features: Iterable[Route], *, metrics_enabled: bool = True) -> t
         *moving.ROUTES,
         *features,
         *description.ROUTES,
+        *assets.ROUTES,
     )

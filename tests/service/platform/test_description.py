@@ -4,12 +4,14 @@ import asyncio
 import json
 import re
 import sys
+from hashlib import sha256
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
+from yarl import URL
 
 from ccl_service.main import route_table
 
@@ -46,11 +48,21 @@ async def page(client: Client, path: str) -> Page:
 @pytest.mark.parametrize("path", ["/api/docs", "/api/problems", "/api/problems/AUTH_001"])
 async def test_a_page_loads_nothing_from_outside_and_nothing_that_its_policy_forbids(client: Client, path: str) -> None:
     found = await page(client, path)
-    assert found.loads == ["/api/docs/style.css"]
     assert found.inline == 0
-    style = await client.get("/api/docs/style.css")
+    (path_of_style,) = found.loads
+    assert path_of_style.startswith("/api/static/style.")
+    style = await client.get(path_of_style)
     assert (style.status, style.content_type) == (200, "text/css")
     assert "url(" not in await style.text()
+
+
+async def test_a_file_of_a_page_may_be_kept_for_a_year_under_a_name_that_changes_with_it(client: Client) -> None:
+    (path,) = (await page(client, "/api/docs")).loads
+    style = await client.get(path)
+    assert style.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert sha256(await style.read()).hexdigest().startswith(path.split(".")[1])
+    for other in ("style.css", "style.0123456789abcdef.css", "..%2Ftemplates%2Fbase.html.j2"):
+        assert (await client.get(URL(f"/api/static/{other}", encoded=True))).status == 404
 
 
 @pytest.mark.parametrize("path", ["/api/docs", "/api/problems", "/api/problems/AUTH_001"])

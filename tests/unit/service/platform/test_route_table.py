@@ -34,7 +34,7 @@ OPEN = {
     "/api/u/{token}",
     "/api/openapi.json",
     "/api/docs",
-    "/api/docs/style.css",
+    "/api/static/{name}",
     "/api/problems",
     "/api/problems/{code}",
 }
