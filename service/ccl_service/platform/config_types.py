@@ -5,10 +5,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
-from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
+from ccl_contract.urls import HTTP, POSTGRES, REDIS, parse_dsn, parse_url
 from ccl_service.platform.proxy import TrustProxy, parse_trust
 
 DNS_PORT: Final = 53
@@ -16,8 +16,6 @@ _ORIGIN: Final = re.compile(r"^https?://[A-Za-z0-9.-]+(:\d{1,5})?$|^https?://\[[
 _DOMAIN: Final = re.compile(
     r"^(?=.{1,253}$)[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*$"
 )
-_SERVER: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]*)(:(?P<port>[0-9]{1,5}))?")
-_DSN: Final = re.compile(r"https?://[^\s:@/]+(:[^\s@/]*)?@[^\s@/]+(/[^\s]*)?/\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,46 +84,23 @@ def _level(text: str) -> str:
 
 
 def _url(*schemes: str, local: bool = False) -> BeforeValidator:
-    """A URL of these schemes whose server is beyond doubt: what a library made of any other would stand, in pieces of
-    the password, in its error. ``local``: it may name none."""
-    allowed = " or ".join(f"{scheme}://" for scheme in schemes)
+    """A URL of these schemes. ``local``: it may mean a server of the same machine."""
 
     def check(value: object) -> object:
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         if not isinstance(text, str):
             return value
-        parts = _split(text)
-        if parts is None or parts.scheme not in schemes:
-            raise ValueError(f"must be a URL that starts with {allowed}")
-        if parts.fragment or ("@" in parts.path + parts.query and "@" not in parts.netloc):
-            raise ValueError("must have its user name and password percent-encoded")
-        servers = parts.netloc.rpartition("@")[2]
-        if not all(map(_is_server, servers.split(","))) or not (servers or local):
-            raise ValueError("must name its server as host or host:port")
+        parse_url(text, *schemes, local=local)
         return text.rstrip("/") if "http" in schemes else value
 
     return BeforeValidator(check)
 
 
-def _split(text: str) -> SplitResult | None:
-    try:
-        return urlsplit(text)
-    except ValueError:
-        # its message quotes the host part, password included
-        return None
-
-
-def _is_server(text: str) -> bool:
-    """Whether this is a host, or nothing, with or without a port."""
-    found = _SERVER.fullmatch(text)
-    return found is not None and int(found["port"] or 0) <= 65535
-
-
 def _dsn(value: object) -> object:
     """Sentry's form: https://<key>@<host>/<project>."""
     text = value.get_secret_value() if isinstance(value, SecretStr) else value
-    if isinstance(text, str) and not _DSN.fullmatch(text):
-        raise ValueError("must be a DSN (https://key@host/project)")
+    if isinstance(text, str):
+        parse_dsn(text)
     return value
 
 
@@ -139,10 +114,10 @@ Domain = Annotated[str, from_text(_domain, "must be a domain name")]
 #: A key that travels in a header.
 ApiKey = Annotated[SecretStr, BeforeValidator(_one_word)]
 
-PostgresUrl = Annotated[SecretStr, _url("postgresql", "postgres", local=True)]
+PostgresUrl = Annotated[SecretStr, _url(*POSTGRES, local=True)]
 PostgresUrls = Annotated[tuple[PostgresUrl, ...], BeforeValidator(lambda v: listed(v) if isinstance(v, str) else v)]
-HttpUrl = Annotated[str, _url("http", "https")]
-RedisUrl = Annotated[SecretStr, _url("redis", "rediss")]
+HttpUrl = Annotated[str, _url(*HTTP)]
+RedisUrl = Annotated[SecretStr, _url(*REDIS)]
 SentryDsn = Annotated[SecretStr, BeforeValidator(_dsn)]
 
 
