@@ -56,7 +56,7 @@ def rotate(
     """One step of the rotation of every generated key.
 
     ``held``: what each running pod reports, None for one that has not answered lately. A key file that cannot be read
-    is left alone; ``secrets.key_problems`` names it.
+    is left alone; ``secrets.weak`` names it.
     """
     variables = generated_keys(spec)
     files = {variable: file for variable in variables if (file := _read(keys.get(KEY_FILES[variable], "")))}

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from ccl_contract.keys import DEPLOYMENT_ID, Key, KeyFile, KeyState, parse_key_file
-from ccl_contract.strength import weaknesses
+from ccl_contract.keys import DEPLOYMENT_ID, Key, KeyFile, KeyState
+from ccl_contract.strength import MONITOR, weaknesses
 from ccl_operator.actions import Manifest
 from ccl_operator.api.shape import SecretKeySelector
 from ccl_operator.api.v1alpha1 import KeySource, Spec
@@ -97,7 +97,6 @@ def collect(spec: Spec, referenced: Mapping[str, Manifest | None], embedded: Map
             values[variable] = value
         elif source.required:
             problems.append(f"{variable}: {_absence(source, secret)}")
-    problems += [f"{name}: {why}" for name, why in weaknesses(values).items()]
     problems += [
         f"{name}: is not a {schemes[0]} URL"
         for name, schemes in _SCHEMES.items()
@@ -108,17 +107,11 @@ def collect(spec: Spec, referenced: Mapping[str, Manifest | None], embedded: Map
     return External(values=dict(sorted(values.items())), problems=tuple(problems), unread=tuple(sorted(unread)))
 
 
-def key_problems(data: Mapping[str, str], spec: Spec) -> tuple[str, ...]:
-    """What is wrong with the generated keys as they are kept; somebody may have edited them."""
-    current: dict[str, str] = {}
-    problems: list[str] = []
-    for variable in generated_keys(spec):
-        try:
-            current[variable] = parse_key_file(data[KEY_FILES[variable]]).current.secret.get_secret_value()
-        except (KeyError, ValueError):
-            problems.append(f"{variable}: {KEY_FILES[variable]} is not a key file")
-    problems += [f"{name}: {why}" for name, why in weaknesses(current).items()]
-    return tuple(problems)
+def weak(values: Mapping[str, str], keys: Mapping[str, str], monitor: str, spec: Spec) -> tuple[str, ...]:
+    """What is wrong with secrets by the strength rule: the ``values`` of ``collect``, and the generated ``keys`` and
+    ``monitor`` token as they are kept, which somebody may have edited."""
+    files = {variable: keys.get(KEY_FILES[variable], "") for variable in generated_keys(spec)}
+    return tuple(f"{name}: {why}" for name, why in weaknesses({**files, **values, MONITOR: monitor}).items())
 
 
 def digest(values: Mapping[str, str], hash_key: str) -> str:

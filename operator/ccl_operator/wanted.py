@@ -110,9 +110,10 @@ def _settled(
     drawn = [] if {secrets.HASH_KEY, DEPLOYMENT_ID} <= present.keys() else [names.keys(target.instance)]
     drawn += [names.postgres(target.instance)] if database and "password" not in kept else []
     external = secrets.collect(spec, observed.referenced, _embedded_urls(spec, target, database))
-    problems = (*external.problems, *secrets.key_problems(keys, spec))
+    held = secrets.decoded(found.get(names.SECRET, names.monitor(target.instance)))
+    monitor = secrets.monitor_token(held, entropy=entropy)
+    problems = (*external.problems, *secrets.weak(external.values, keys, monitor, spec))
     pooled, values = _pooled(spec, target, external.values, keys[secrets.HASH_KEY])
-    monitor = secrets.decoded(found.get(names.SECRET, names.monitor(target.instance)))
     revisions = stored(found.all(names.CONTROLLER_REVISION))
     goal = None
     if not problems and not external.unread and not drawn:
@@ -124,7 +125,7 @@ def _settled(
         spec=spec,
         credentials=Credentials(
             keys=keys,
-            monitor=secrets.monitor_token(monitor, entropy=entropy),
+            monitor=monitor,
             database=database,
             external=values,
             pooled=pooled,

@@ -71,7 +71,12 @@ def parse_key_file(text: str) -> KeyFile:
     stripped = text.strip()
     if stripped.startswith("{"):
         return KeyFile.model_validate_json(stripped)
-    return KeyFile(keys=(Key(id="static", state=KeyState.CURRENT, secret=SecretStr(stripped)),))
+    return single_key(stripped)
+
+
+def single_key(secret: str) -> KeyFile:
+    """One ``current`` key with the id ``static``. Raises ValueError when it is empty."""
+    return KeyFile(keys=(Key(id="static", state=KeyState.CURRENT, secret=SecretStr(secret.strip())),))
 
 
 def key_bytes(secret: str) -> bytes:

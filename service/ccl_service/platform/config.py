@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from ccl_contract.keys import parse_key_file
-from ccl_contract.strength import weaknesses
+from ccl_contract.strength import MONITOR, weaknesses
 from ccl_service.platform.config_sources import (
     BOTH,
     Collected,
@@ -113,7 +113,8 @@ class Settings(DatabaseSettings):
     keys: Mapping[KeyName, KeySource] = Field(repr=False)
     provenance: Provenance = Field(default=Provenance(), repr=False)
     monitor_key_file: Path | None = Field(
-        default=None, description="File with a token that may read monitoring; the operator makes it."
+        default=None,
+        description="File with a token of at least 32 bytes that may read monitoring; the operator makes it.",
     )
 
     mailgun_api_key: ApiKey | None = Field(default=None, description="Mailgun API key, or a sending key of the domain.")
@@ -248,10 +249,13 @@ def known_names(wanted: Sequence[Variable]) -> Mapping[str, bool]:
 
 
 def secret_texts(keys: Mapping[KeyName, KeySource], values: Mapping[str, Any]) -> dict[str, str]:
-    """Variable → secret text for the strength rule: the current key of each ring, and the provider keys."""
-    found: dict[str, str] = {}
-    for name, source in keys.items():
-        found[KEY_VARIABLES[name]] = parse_key_file(source.read()).current.secret.get_secret_value()
+    """Variable → text for the strength rule: the key files, the monitoring token and the provider keys.
+
+    ``values`` are settings by name. Raises OSError or ValueError for a file that cannot be read.
+    """
+    found = {KEY_VARIABLES[name]: source.read() for name, source in keys.items()}
+    if (monitor := values.get(MONITOR.lower())) is not None:
+        found[MONITOR] = KeySource(file=Path(monitor)).read()
     for provider in ("MAILGUN_API_KEY", "OPENAI_API_KEY"):
         value = values.get(provider.lower())
         if value is not None:
@@ -296,7 +300,8 @@ def _demand_for_production(found: Collected, keys: Mapping[KeyName, KeySource], 
             problems[name] = "is missing"
     if "*" in found.values.get("cors_origin", ""):
         problems.setdefault("CORS_ORIGIN", "must not be * in production; name exact origins")
-    for name, why in weaknesses(secret_texts(keys, found.values)).items():
+    usable = {name: value for name, value in found.values.items() if name.upper() not in problems}
+    for name, why in weaknesses(secret_texts(keys, usable)).items():
         problems.setdefault(name, why)
 
 

@@ -14,9 +14,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from ccl_contract.keys import Key, KeyFile, key_bytes, parse_key_file
+from ccl_contract.keys import Key, KeyFile, key_bytes, parse_key_file, single_key
 from ccl_contract.readiness import KeyIds
-from ccl_contract.strength import weaknesses
+from ccl_contract.strength import MONITOR, key_weaknesses
 from ccl_service.platform.problems import Unauthenticated
 
 #: How often key files are looked at.
@@ -36,6 +36,11 @@ KEY_VARIABLES: Final[Mapping[KeyName, str]] = {
     KeyName.JWT: "JWT_SECRET",
     KeyName.SESSION: "SESSION_SECRET",
 }
+
+
+#: The monitoring token among the keys; it neither rotates by states nor signs.
+_MONITOR: Final = "monitor"
+_VARIABLES: Final[Mapping[str, str]] = {**{n.value: v for n, v in KEY_VARIABLES.items()}, _MONITOR: MONITOR}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +90,16 @@ class KeyRing:
 
         Raises OSError or ValueError when a source is unusable at the start.
         """
-        self._sources = dict(sources)
-        self._monitor_source = KeySource(file=monitor) if monitor else None
+        self._sources: dict[str, KeySource] = {name.value: source for name, source in sources.items()}
+        if monitor:
+            self._sources[_MONITOR] = KeySource(file=monitor)
         self._on_unreadable = on_unreadable
-        self._sets: dict[KeyName, KeyFile] = {n: parse_key_file(s.read()) for n, s in self._sources.items()}
-        self._monitor = self._monitor_source.read().strip() if self._monitor_source else None
+        self._sets = {name: _parse(name, source.read()) for name, source in self._sources.items()}
         self._derived: dict[tuple[KeyName, str, str], bytes] = {}
 
     def ids(self) -> KeyIds:
         """The key ids held, which the operator compares with what it wrote."""
-        return KeyIds(**{str(name): keys.ids for name, keys in self._sets.items()})
+        return KeyIds(**{name.value: self._sets[name].ids for name in KeyName if name in self._sets})
 
     def refresh(self) -> None:
         """Read the files again. What cannot be read or parsed, and a key that is too weak, leave the set as it is.
@@ -105,7 +110,7 @@ class KeyRing:
             if source.file is None:
                 continue
             try:
-                keys = parse_key_file(source.read())
+                keys = _parse(name, source.read())
             except (OSError, ValueError):
                 self._on_unreadable(name)
                 continue
@@ -116,26 +121,11 @@ class KeyRing:
                 continue
             self._sets[name] = keys
             self._derived.clear()
-        self._refresh_monitor()
 
-    def _weaker(self, name: KeyName, keys: KeyFile) -> bool:
-        """Whether a key of the file brings a weakness that is not there already, equality with another key included."""
-        others = {KEY_VARIABLES[n]: s.current.secret.get_secret_value() for n, s in self._sets.items() if n != name}
-        known = weaknesses(others).keys()
-        secrets = (key.secret.get_secret_value() for key in keys.keys)
-        return any(weaknesses({**others, KEY_VARIABLES[name]: secret}).keys() - known for secret in secrets)
-
-    def _refresh_monitor(self) -> None:
-        if self._monitor_source is None:
-            return
-        try:
-            token = self._monitor_source.read().strip()
-        except (OSError, ValueError):
-            token = ""
-        if token:
-            self._monitor = token
-        else:
-            self._on_unreadable("monitor")
+    def _weaker(self, name: str, keys: KeyFile) -> bool:
+        """Whether the keys bring a weakness that is not there already, equality with another key included."""
+        others = {_VARIABLES[n]: held for n, held in self._sets.items() if n != name}
+        return bool(key_weaknesses({**others, _VARIABLES[name]: keys}).keys() - key_weaknesses(others).keys())
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look at the files every 5 s until ``stop``."""
@@ -159,7 +149,7 @@ class KeyRing:
 
     def is_monitor(self, presented: str) -> bool:
         """Whether ``presented`` is the monitoring token."""
-        return self._monitor is not None and _same(presented, self._monitor)
+        return any(_same(presented, key.secret.get_secret_value()) for key in self._keys(_MONITOR))
 
     def sign(self, purpose: str, payload: bytes, *, name: KeyName = KeyName.JWT) -> str:
         """A token ``<payload>.<key id>.<MAC>`` that only ``verify`` with the same purpose accepts.
@@ -197,7 +187,7 @@ class KeyRing:
         found = ((key.id, self._derive(name, key, purpose)) for key in ordered)
         return {f"{key_id}.{hashlib.sha256(secret).hexdigest()[:8]}": secret for key_id, secret in found}
 
-    def _keys(self, name: KeyName) -> tuple[Key, ...]:
+    def _keys(self, name: str) -> tuple[Key, ...]:
         held = self._sets.get(name)
         return held.keys if held else ()
 
@@ -211,6 +201,10 @@ class KeyRing:
             derived = hkdf_sha256(key_bytes(key.secret.get_secret_value()), f"ccl/v1/{purpose}".encode())
             self._derived[at] = derived
         return derived
+
+
+def _parse(name: str, text: str) -> KeyFile:
+    return single_key(text) if name == _MONITOR else parse_key_file(text)
 
 
 def _same(presented: str, secret: str) -> bool:

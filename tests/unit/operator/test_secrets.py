@@ -13,6 +13,7 @@ from ccl_operator.environment import KEY_FILES
 from tests.unit.operator.conftest import SPEC, START, secret
 
 ENTROPY = bytes(range(256))
+TOKEN = "t" * 40
 
 
 def spec_with(**parts):
@@ -35,7 +36,8 @@ def test_generated_keys_are_three_different_key_files_of_256_bits():
     values = {file.current.secret.get_secret_value() for file in files}
     assert len(values) == 3
     assert {len(base64.urlsafe_b64decode(value + "=")) for value in values} == {32}
-    assert secrets.key_problems(data, spec_with()) == ()
+    token = secrets.monitor_token({}, entropy=ENTROPY)
+    assert secrets.weak({}, data, token, spec_with()) == ()
 
 
 def test_other_entropy_makes_other_keys_in_every_entry():
@@ -71,7 +73,33 @@ def test_a_key_file_somebody_broke_is_named_and_not_overwritten():
     present = {**made(), KEY_FILES["JWT_SECRET"]: "{broken"}
     data = secrets.keys_data(present, spec_with(), entropy=ENTROPY, now=START)
     assert data == present
-    assert secrets.key_problems(data, spec_with()) == ("JWT_SECRET: jwt.json is not a key file",)
+    assert secrets.weak({}, data, TOKEN, spec_with()) == ("JWT_SECRET: is no key file with exactly one current key",)
+
+
+@pytest.mark.parametrize("variable", KEY_FILES)
+@pytest.mark.parametrize("state", ["next", "previous"])
+@pytest.mark.parametrize("value", ["ccl-internal-2025", "too-short"])
+def test_a_weak_key_of_any_state_that_somebody_put_into_a_file_is_refused(variable, state, value):
+    data = made()
+    document = json.loads(data[KEY_FILES[variable]])
+    document["keys"].append({"id": "mine", "state": state, "secret": value})
+    (problem,) = secrets.weak({}, {**data, KEY_FILES[variable]: json.dumps(document)}, TOKEN, spec_with())
+    assert problem.startswith(f"{variable}: holds a key ({state}) that is ")
+    assert value not in problem
+
+
+def test_a_referenced_value_may_be_a_key_file_whose_keys_are_judged_one_by_one():
+    document = json.loads(made()[KEY_FILES["INTERNAL_API_KEY"]])
+    document["keys"].append({"id": "mine", "state": "previous", "secret": "changeme"})
+    spec = spec_with(internalApiKey=reference())
+    (problem,) = secrets.weak({"INTERNAL_API_KEY": json.dumps(document)}, made(spec), TOKEN, spec)
+    assert problem.startswith("INTERNAL_API_KEY: holds a key (previous) that is a published default")
+
+
+@pytest.mark.parametrize("token", ["short", "changeme"])
+def test_a_weak_monitoring_token_is_refused(token):
+    (problem,) = secrets.weak({}, made(), token, spec_with())
+    assert problem.startswith("MONITOR_KEY_FILE: is ")
 
 
 STRONG = "0123456789abcdef0123456789abcdef"
@@ -85,18 +113,26 @@ STRONG = "0123456789abcdef0123456789abcdef"
     ],
 )
 def test_a_weak_referenced_key_is_refused_by_its_variable_and_never_quoted(value, why):
-    referenced = {"own": secret(value=value)}
-    found = secrets.collect(spec_with(internalApiKey=reference(), mailgun=None, openai=None), referenced, {})
-    assert len(found.problems) == 1
-    assert found.problems[0].startswith("INTERNAL_API_KEY: ")
-    assert why in found.problems[0]
-    assert value not in found.problems[0]
+    spec = spec_with(internalApiKey=reference())
+    found = secrets.weak({"INTERNAL_API_KEY": value}, made(spec), TOKEN, spec)
+    assert len(found) == 1
+    assert found[0].startswith("INTERNAL_API_KEY: ")
+    assert why in found[0]
+    assert value not in found[0]
 
 
 def test_the_same_value_for_tokens_and_sessions_is_refused():
-    parts = {"jwt": reference(), "session": reference(), "mailgun": None, "openai": None}
-    found = secrets.collect(spec_with(**parts), {"own": secret(value=STRONG)}, {})
-    assert found.problems == ("SESSION_SECRET: equals JWT_SECRET; the two must differ",)
+    spec = spec_with(jwt=reference(), session=reference())
+    values = secrets.collect(spec, {"own": secret(value=STRONG)}, {}).values
+    assert secrets.weak(values, made(spec), TOKEN, spec) == ("SESSION_SECRET: equals JWT_SECRET; the two must differ",)
+
+
+def test_a_referenced_key_that_equals_a_generated_one_is_refused():
+    spec = spec_with(session=reference())
+    data = made(spec)
+    session = parse_key_file(data[KEY_FILES["JWT_SECRET"]]).current.secret.get_secret_value()
+    (problem,) = secrets.weak({"SESSION_SECRET": session}, data, TOKEN, spec)
+    assert problem.startswith("SESSION_SECRET: equals JWT_SECRET")
 
 
 def test_a_missing_secret_and_a_missing_key_are_told_apart():

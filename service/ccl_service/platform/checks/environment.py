@@ -39,11 +39,10 @@ def variables(subject: Subject) -> Verdict:
 
 
 def secrets_strong(subject: Subject) -> Verdict:
-    """Keys of at least 256 bits, none published, JWT and session different, no password of an example."""
+    """Keys of at least 256 bits, none published, no two variables with a key in common, no password of an example."""
     settings = subject.settings
-    values = {"mailgun_api_key": settings.mailgun_api_key, "openai_api_key": settings.openai_api_key}
     try:
-        weak = weaknesses(secret_texts(settings.keys, values))
+        weak = weaknesses(secret_texts(settings.keys, vars(settings)))
     except (OSError, ValueError):
         return Verdict(WARN, "Unreadable", "a key file cannot be read now", "look at the mounted Secret")
     if weak:

@@ -1,5 +1,6 @@
 """The environment contract."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,7 @@ def test_two_names_of_the_environment_that_differ_are_refused() -> None:
     [
         ("INTERNAL_API_KEY", "ccl-internal-2025"),
         ("JWT_SECRET", "short"),
+        ("JWT_SECRET", "i" * 32),
         ("SESSION_SECRET", "j" * 32),
         ("CORS_ORIGIN", "*"),
         ("MAILGUN_API_KEY", "your-mailgun-api-key"),
@@ -90,6 +92,30 @@ def test_two_names_of_the_environment_that_differ_are_refused() -> None:
 def test_production_refuses_weak_values_and_development_takes_them(name: str, value: str) -> None:
     assert list(problems(GUIDE | {name: value})) == [name]
     load_settings(GUIDE | {"NODE_ENV": "development", name: value})
+
+
+@pytest.mark.parametrize("name", KEY_NAMES)
+@pytest.mark.parametrize("state", ["next", "current", "previous"])
+@pytest.mark.parametrize("weak", ["ccl-internal-2025", "short-of-32-bytes", "g" * 40])
+def test_production_refuses_a_file_that_holds_a_weak_key_of_any_state(
+    name: str, state: str, weak: str, tmp_path: Path
+) -> None:
+    """``g`` is what signs for another purpose."""
+    other = next(n for n in KEY_NAMES if n != name)
+    secrets = {"next": "n" * 40, "current": "c" * 40, "previous": "p" * 40} | {state: weak}
+    keys = [{"id": s, "state": s, "secret": secret} for s, secret in secrets.items()]
+    (tmp_path / "keys.json").write_text(json.dumps({"v": 1, "keys": keys}))
+    environ = GUIDE | {other: "g" * 40, name: "", f"{name}_FILE": str(tmp_path / "keys.json")}
+    assert set(problems(environ)) <= {name, other}
+    load_settings(environ | {"NODE_ENV": "development"})
+
+
+@pytest.mark.parametrize("token", ["changeme", "m" * 31, "i" * 32])
+def test_production_refuses_a_monitoring_token_that_is_weak_or_the_root_key(token: str, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text(token)
+    environ = GUIDE | {"MONITOR_KEY_FILE": str(tmp_path / "token")}
+    assert list(problems(environ)) == ["MONITOR_KEY_FILE"]
+    load_settings(environ | {"NODE_ENV": "development"})
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ccl_contract.readiness import KeyIds
 from ccl_service.platform.keys import KeyName, KeyRing, KeySource, hkdf_sha256
 from ccl_service.platform.problems import Unauthenticated
 
@@ -88,14 +89,30 @@ def test_every_root_key_of_the_file_is_accepted(tmp_path: Path) -> None:
     assert not keys.is_root("\udcff")  # how aiohttp hands on the byte 0xff of a header
 
 
+ONE, TWO = "one".ljust(40, "-"), "two".ljust(40, "-")
+
+
 def test_the_monitor_token_is_read_again(tmp_path: Path, jwt: Path) -> None:
     file = tmp_path / "token"
-    file.write_text("one\n")
+    file.write_text(f"{ONE}\n")
     keys = KeyRing({KeyName.JWT: KeySource(file=jwt)}, monitor=file)
-    assert keys.is_monitor("one")
-    file.write_text("two\n")
+    assert keys.is_monitor(ONE)
+    file.write_text(f"{TWO}\n")
     keys.refresh()
-    assert (keys.is_monitor("one"), keys.is_monitor("two"), keys.is_monitor("")) == (False, True, False)
+    assert (keys.is_monitor(ONE), keys.is_monitor(TWO), keys.is_monitor("")) == (False, True, False)
+    assert keys.ids() == KeyIds(jwt=("k1",))
+
+
+@pytest.mark.parametrize("text", ["", "changeme", "short", "r" * 40])
+def test_a_weak_monitor_token_or_one_that_is_a_root_key_is_not_taken_over(tmp_path: Path, text: str) -> None:
+    file, failures = tmp_path / "token", list[str]()
+    file.write_text(ONE)
+    root = {KeyName.INTERNAL_API: KeySource(value="r" * 40)}
+    keys = KeyRing(root, monitor=file, on_unreadable=failures.append)
+    file.write_text(text)
+    keys.refresh()
+    assert keys.is_monitor(ONE)
+    assert failures == ["monitor"]
 
 
 def test_derivation_follows_rfc_5869() -> None:
@@ -113,7 +130,13 @@ WEAK = {
     "a weak successor": key_file(("k1", "current")).replace(
         "]", ', {"id": "k2", "state": "next", "secret": "changeme"}]'
     ),
+    "a weak predecessor": key_file(("k1", "current")).replace(
+        "]", ', {"id": "k0", "state": "previous", "secret": "ccl-internal-2025"}]'
+    ),
     "another purpose's key": "s" * 40,
+    "another purpose's key to come": key_file(("k1", "current")).replace(
+        "]", f', {{"id": "k2", "state": "next", "secret": "{"s" * 40}"}}]'
+    ),
 }
 
 

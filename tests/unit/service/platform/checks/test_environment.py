@@ -1,5 +1,6 @@
 """What the settings alone tell: each check passes on a good environment and is broken by one thing."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,6 +90,21 @@ def test_a_key_file_that_went_away_is_a_warning() -> None:
     gone = dict.fromkeys(settings.keys, KeySource(file=Path("/nonexistent/key.json")))
     verdict = checks.secrets_strong(subject(settings.model_copy(update={"keys": gone})))
     assert (verdict.status.value, verdict.reason) == ("warn", "Unreadable")
+
+
+@pytest.mark.parametrize("state", ["next", "current", "previous"])
+def test_a_weak_key_of_any_state_fails(state: str, tmp_path: Path) -> None:
+    secrets = {"next": "n" * 40, "current": "c" * 40, "previous": "p" * 40}
+    keys = [{"id": s, "state": s, "secret": secret} for s, secret in (secrets | {state: "changeme"}).items()]
+    (tmp_path / "keys.json").write_text(json.dumps({"v": 1, "keys": keys}))
+    broken = DEVELOPMENT | {"JWT_SECRET": "", "JWT_SECRET_FILE": str(tmp_path / "keys.json")}
+    assert found(checks.secrets_strong, GOOD | broken) == ("fail", "WeakSecret")
+
+
+def test_a_weak_monitoring_token_fails(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("monitor")
+    broken = DEVELOPMENT | {"MONITOR_KEY_FILE": str(tmp_path / "token")}
+    assert found(checks.secrets_strong, GOOD | broken) == ("fail", "WeakSecret")
 
 
 def test_a_url_that_cannot_be_read_is_no_example_password() -> None:
