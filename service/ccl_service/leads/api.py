@@ -23,7 +23,7 @@ from ccl_service.leads.model import (
 )
 from ccl_service.leads.service import FirstContact, Leads
 from ccl_service.leads.sql import Once
-from ccl_service.platform.audit.api import recorder
+from ccl_service.platform.audit.api import caller_of, recorder
 from ccl_service.platform.body import QUERY, path_uuid, read_pieces
 from ccl_service.platform.cursor import Cursor, bad_cursor, moment, pack, unpack
 from ccl_service.platform.fields import Instant, RowNumber
@@ -172,7 +172,8 @@ class ImportErrorsQuery(_Query):
 async def post_lead(request: web.Request) -> web.Response:
     """POST /api/leads: 201 new, 200 known or repeated. Problems: 422 body, or key with another body."""
     draft = await parse_json(request, LeadDraft)
-    outcome = await request.app[LEADS].accept(draft, actor=ACTOR, once=await _once(request))
+    once, origin = await _once(request), caller_of(request).origin()
+    outcome = await request.app[LEADS].accept(draft, actor=ACTOR, origin=origin, once=once)
     return json_reply(outcome.answer(), status=201 if outcome.created else 200)
 
 

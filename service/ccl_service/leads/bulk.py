@@ -3,15 +3,14 @@
 It owns the statements below and joins the caller's transaction.
 """
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from ccl_service.leads import sql
 from ccl_service.leads.model import EventKind, Identity, LeadDraft, identities
-from ccl_service.leads.service import CLOCK_SKEW, FirstContact, Leads, own_request
+from ccl_service.leads.service import CLOCK_SKEW, NO_ORIGIN, FirstContact, Leads, own_request
 from ccl_service.platform.db import Db
 from ccl_service.platform.problems import CclError, ConstraintViolated, Refused, StatementAborted, ValueRefused
 
@@ -50,7 +49,9 @@ class BulkIntake:
         # Each of its intakes is a savepoint inside the transaction.
         self._one_by_one = Leads(tx, first_contact, now=now, new_id=new_id)
 
-    async def accept(self, drafts: Sequence[LeadDraft], *, actor: str) -> Sequence[bool | CclError]:
+    async def accept(
+        self, drafts: Sequence[LeadDraft], *, actor: str, origin: Mapping[str, str] = NO_ORIGIN
+    ) -> Sequence[bool | CclError]:
         """For each draft: True for a new lead, False for a known person, or why it cannot be taken in.
 
         The outcome is that of taking them in one after the other. Raises StatementAborted, DatabaseUnavailable.
@@ -58,11 +59,11 @@ class BulkIntake:
         found = [identities(draft.email, draft.phone) for draft in drafts]
         fresh = await self._fresh(drafts, found)
         outcomes: dict[int, bool | CclError] = {}
-        if fresh and await self._insert([(drafts[at], found[at]) for at in fresh], actor):
+        if fresh and await self._insert([(drafts[at], found[at]) for at in fresh], actor, origin):
             outcomes = dict.fromkeys(fresh, True)
         for at, draft in enumerate(drafts):
             if at not in outcomes:
-                outcomes[at] = await self._accept_one(draft, actor)
+                outcomes[at] = await self._accept_one(draft, actor, origin)
         return [outcomes[at] for at in range(len(drafts))]
 
     async def _fresh(self, drafts: Sequence[LeadDraft], found: Sequence[Sequence[Identity]]) -> list[int]:
@@ -79,7 +80,9 @@ class BulkIntake:
             seen.update(own)
         return fresh
 
-    async def _insert(self, people: Sequence[tuple[LeadDraft, Sequence[Identity]]], actor: str) -> bool:
+    async def _insert(
+        self, people: Sequence[tuple[LeadDraft, Sequence[Identity]]], actor: str, origin: Mapping[str, str]
+    ) -> bool:
         """Insert them all. False, and nothing done, when the database refuses one of them."""
         now, ids = self._now(), [self._new_id() for _ in people]
         drafts = [draft for draft, _ in people]
@@ -93,7 +96,7 @@ class BulkIntake:
                     *map(list, zip(*keys, strict=True)),
                     EventKind.LEAD_CREATED,
                     actor,
-                    [_created(draft) for draft in drafts],
+                    [sql.created_data(draft, origin) for draft in drafts],
                 )
                 asked = [own_request(draft, now) for draft in drafts]
                 emails = [draft.email for draft in drafts]
@@ -103,9 +106,9 @@ class BulkIntake:
             return False
         return True
 
-    async def _accept_one(self, draft: LeadDraft, actor: str) -> bool | CclError:
+    async def _accept_one(self, draft: LeadDraft, actor: str, origin: Mapping[str, str]) -> bool | CclError:
         try:
-            return (await self._one_by_one.accept(draft, actor=actor)).created
+            return (await self._one_by_one.accept(draft, actor=actor, origin=origin)).created
         except (Refused, ConstraintViolated, ValueRefused) as error:
             return error
 
@@ -128,7 +131,3 @@ def _columns(drafts: Sequence[LeadDraft], now: datetime) -> Sequence[list[object
         for draft in drafts
     ]
     return [list(column) for column in zip(*rows, strict=True)]
-
-
-def _created(draft: LeadDraft) -> str:
-    return json.dumps(sql.created_data(draft))

@@ -3,8 +3,9 @@
 The file is staged in the database in pieces, because the process that takes it in is not the one that works it.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,8 +19,8 @@ CHUNK_BYTES: Final = 256 * 1024
 #: An import's own body limit: about half a million rows.
 MOST_BYTES: Final = 100 * 1024 * 1024
 
-#: Says in the audit trail that an object was made; joins the transaction that makes it.
-Record = Callable[[Db, UUID], Awaitable[None]]
+#: Says in the audit trail that an object was made, and of what; joins the transaction that makes it.
+Record = Callable[[Db, UUID, Mapping[str, object]], Awaitable[None]]
 
 IMPORT_NEW: Final = """
 -- import_new: an import that is being received
@@ -109,7 +110,7 @@ class Imports:
         import_id = self._new_id()
         await self._db.execute(IMPORT_NEW, import_id)
         try:
-            await self._receive(import_id, body, most_bytes)
+            facts = await self._receive(import_id, body, most_bytes)
         except BaseException:
             # Also when the caller hangs up: half a file is no import.
             await self._db.execute(IMPORT_FORGET, import_id)
@@ -117,14 +118,16 @@ class Imports:
         async with self._db.transaction() as tx:
             await tx.execute(IMPORT_QUEUE, import_id)
             if record:
-                await record(tx, import_id)
+                await record(tx, import_id, facts)
         self._wake()
         return import_id
 
-    async def _receive(self, import_id: UUID, body: AsyncIterator[bytes], most_bytes: int) -> None:
-        position, pending = 0, bytearray()
+    async def _receive(self, import_id: UUID, body: AsyncIterator[bytes], most_bytes: int) -> Mapping[str, object]:
+        """By what the file can be recognised."""
+        position, pending, digest = 0, bytearray(), sha256()
         async for piece in body:
             pending += piece
+            digest.update(piece)
             if position + len(pending) > most_bytes:
                 raise TooLarge(f"an import takes at most {most_bytes} bytes")
             if len(pending) >= CHUNK_BYTES:
@@ -133,6 +136,7 @@ class Imports:
                 pending.clear()
         if pending:
             await self._db.execute(IMPORT_CHUNK, import_id, position, bytes(pending))
+        return {"sha256": digest.hexdigest(), "bytes": position + len(pending)}
 
     async def get(self, import_id: UUID) -> dict[str, Any]:
         """State and counts. Raises NotFound."""

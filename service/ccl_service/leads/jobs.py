@@ -117,7 +117,8 @@ class Importer:
         errors = [(number, error) for number, one in numbered if not isinstance(one, LeadDraft) for error in one]
         async with self._db.transaction() as tx:
             intake = BulkIntake(tx, self._first_contact, now=self._now, new_id=self._new_id)
-            outcomes = await intake.accept([draft for _, draft in people], actor=ACTOR)
+            drafts = [draft for _, draft in people]
+            outcomes = await intake.accept(drafts, actor=ACTOR, origin={"import": str(work.id)})
             for (number, _), outcome in zip(people, outcomes, strict=True):
                 if isinstance(outcome, CclError):
                     errors += [(number, error) for error in _row_errors(outcome)]

@@ -7,6 +7,7 @@ with the lead. Functions that take ``tx`` are for other features: they join the 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Final, Protocol
 from uuid import UUID
 
@@ -41,6 +42,7 @@ from ccl_service.platform.telemetry import Count, uncounted
 CLOCK_SKEW: Final = timedelta(minutes=5)
 #: How often two intakes of one person may collide before the caller is asked to try again.
 COLLISIONS: Final = 5
+NO_ORIGIN: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class FirstContact(Protocol):
@@ -74,9 +76,12 @@ class Leads:
         self._now = now
         self._new_id = new_id
 
-    async def accept(self, draft: LeadDraft, *, actor: str, once: sql.Once | None = None) -> Outcome:
+    async def accept(
+        self, draft: LeadDraft, *, actor: str, origin: Mapping[str, str] = NO_ORIGIN, once: sql.Once | None = None
+    ) -> Outcome:
         """Take a person in, once: a known person is completed, a repeated request gets its first answer again.
 
+        The timeline keeps ``origin``, ids of the request or file that brought the person and of who sent it.
         Raises IdempotencyMismatch for a key used with another body, ValidationFailed for a time in the future,
         StatementAborted when concurrent intakes of one person keep colliding.
         """
@@ -85,21 +90,23 @@ class Leads:
             raise ValidationFailed([FieldError(("requested_at",), "future", "lies in the future")])
         for _ in range(COLLISIONS):
             try:
-                return await self._take_in(draft, now, actor, once)
+                return await self._take_in(draft, now, actor, origin, once)
             except ConstraintViolated as exc:
                 if exc.kind != "unique":
                     raise
             except StatementAborted:
                 pass  # two intakes locked the same rows in turn; the loser looks again
             try:
-                outcome = await self._known(draft, now, actor, once)
+                outcome = await self._known(draft, now, actor, origin, once)
             except (ConstraintViolated, StatementAborted):
                 continue
             if outcome:
                 return outcome
         raise StatementAborted
 
-    async def _take_in(self, draft: LeadDraft, now: datetime, actor: str, once: sql.Once | None) -> Outcome:
+    async def _take_in(
+        self, draft: LeadDraft, now: datetime, actor: str, origin: Mapping[str, str], once: sql.Once | None
+    ) -> Outcome:
         outcome = Outcome(self._new_id(), LeadState.NEW, created=True)
         async with self._db.transaction() as tx:
             await sql.intake(
@@ -108,6 +115,7 @@ class Leads:
                 draft,
                 requested_at=draft.requested_at or now,
                 actor=actor,
+                origin=origin,
                 once=once,
                 answer=json.dumps(outcome.answer()),
             )
@@ -116,7 +124,9 @@ class Leads:
         self._count("ccl_leads_created", draft.source)
         return outcome
 
-    async def _known(self, draft: LeadDraft, now: datetime, actor: str, once: sql.Once | None) -> Outcome | None:
+    async def _known(
+        self, draft: LeadDraft, now: datetime, actor: str, origin: Mapping[str, str], once: sql.Once | None
+    ) -> Outcome | None:
         """The outcome for a repeated request or a known person; None when neither is there any more."""
         async with self._db.transaction() as tx:
             if once and (first := await sql.answered(tx, once)):
@@ -128,7 +138,7 @@ class Leads:
             await sql.complete(tx, lead.id, draft)
             # The e-mail may belong to one lead and the phone to another; the e-mail's wins and the timeline says so.
             also = {"also_known_as": [str(other.id) for other in others]} if others else {}
-            data: dict[str, Any] = {"source": draft.source} | also
+            data: dict[str, Any] = {"source": draft.source} | also | sql.origin_data(origin)
             await sql.add_event(tx, lead.id, EventKind.LEAD_REPEATED, actor, data=data)
             # Under the lock on the lead: of two requests that bring the first address, the second finds it there.
             first_address = draft.email and not lead.has_email and lead.state in BEFORE_HAND_OFF

@@ -152,9 +152,14 @@ def consent_of(draft: LeadDraft) -> str | None:
     return draft.consent.model_dump_json(exclude_none=True) if draft.consent else None
 
 
-def created_data(draft: LeadDraft) -> dict[str, Any]:
-    """What the first event of a lead tells."""
-    return {"source": draft.source, "consent": draft.consent is not None}
+def created_data(draft: LeadDraft, origin: Mapping[str, str]) -> str:
+    """What the first event of a lead tells, as JSON. ``origin``: which request or file brought it."""
+    return json.dumps({"source": draft.source, "consent": draft.consent is not None, **origin_data(origin)})
+
+
+def origin_data(origin: Mapping[str, str]) -> dict[str, Any]:
+    """What an event tells of where it came from."""
+    return {"origin": dict(origin)} if origin else {}
 
 
 def _columns(found: Sequence[Identity]) -> tuple[list[str], list[bytes]]:
@@ -162,7 +167,15 @@ def _columns(found: Sequence[Identity]) -> tuple[list[str], list[bytes]]:
 
 
 async def intake(
-    tx: Db, lead_id: UUID, draft: LeadDraft, *, requested_at: datetime, actor: str, once: Once | None, answer: str
+    tx: Db,
+    lead_id: UUID,
+    draft: LeadDraft,
+    *,
+    requested_at: datetime,
+    actor: str,
+    origin: Mapping[str, str],
+    once: Once | None,
+    answer: str,
 ) -> None:
     """Insert a new lead in one statement. Raises ConstraintViolated (unique) for a known person or a repeated key."""
     kinds, hashes = _columns(identities(draft.email, draft.phone))
@@ -185,7 +198,7 @@ async def intake(
         *((once.principal, once.route, once.key, once.body_sha256) if once else (None, None, None, None)),
         answer,
         actor,
-        json.dumps(created_data(draft)),
+        created_data(draft, origin),
     )
 
 

@@ -19,6 +19,21 @@ async def test_a_new_lead_is_201_and_a_known_one_200(client: Any, root: Any) -> 
     assert (await first.json())["id"] == (await second.json())["id"]
 
 
+async def test_the_timeline_names_the_key_and_the_request_that_brought_a_lead(client: Any, root: Any) -> None:
+    asked = {"name": "partner", "scopes": ["leads:write"]}
+    partner = await (await client.post("/api/keys", json=asked, headers=root)).json()
+    first = await client.post("/api/leads", json=ANN, headers=root)
+    again = await client.post("/api/leads", json=ANN, headers={"X-API-Key": partner["secret"]})
+    lead = (await first.json())["id"]
+    timeline = await (await client.get(f"/api/leads/{lead}/timeline", headers=root)).json()
+    origins = [event["data"]["origin"] for event in timeline["items"] if "source" in event["data"]]
+    assert origins == [
+        {"principal": "root", "key_id": "static", "request_id": first.headers["X-Request-ID"]},
+        {"principal": "key", "key_id": partner["key"]["id"], "request_id": again.headers["X-Request-ID"]},
+    ]
+    assert "127.0.0.1" not in str(timeline)
+
+
 async def test_a_repeated_key_gets_the_first_answer_and_another_body_a_problem(client: Any, root: Any) -> None:
     headers = root | {"Idempotency-Key": "abc"}
     first, second = [await client.post("/api/leads", json=ANN, headers=headers) for _ in range(2)]

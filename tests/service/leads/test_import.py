@@ -1,5 +1,6 @@
 """A CSV file is staged, worked in batches that survive a crash, and told about row by row."""
 
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,8 @@ async def test_the_demo_file_is_taken_in_and_its_broken_rows_are_named(client: A
     assert {"row": 49, "field": "", "code": "quoting"} in first["errors"]
     assert await db.fetchval("SELECT count(*) FROM leads WHERE first_name = 'José'") == 1
     assert await db.fetchval("SELECT count(*) FROM import_chunks") == 0
+    origin = json.dumps({"origin": {"import": first["errors_url"].split("/")[-2]}})
+    assert await db.fetchval("SELECT count(*) FROM lead_events WHERE data @> $1::jsonb", origin) == 181
     # Somebody else uploaded them: not their own request, so that quiet hours hold.
     assert await db.fetchval("SELECT count(*) FROM enrolments WHERE requested_at IS NOT NULL") == 0
 

@@ -123,13 +123,16 @@ def caller_of(request: web.Request) -> Caller:
     return Caller(principal.kind, principal.id, key_id, request[REQUEST_ID], request[CLIENT])
 
 
-def recorder(request: web.Request, object_kind: str) -> Callable[[Db, object], Awaitable[None]]:
-    """Records, in the transaction it is given, that this request did its route's action to the object with an id."""
+def recorder(request: web.Request, object_kind: str) -> Callable[[Db, object, Mapping[str, object]], Awaitable[None]]:
+    """Records, in the transaction it is given, that this request did its route's action to the object with an id.
+
+    The mapping holds what changed, as in ``Audit.record``.
+    """
     action, caller, audit = request[ROUTE].audit, caller_of(request), request.app[AUDIT]
     assert action is not None, "the row of the route table names no action"
 
-    async def record(tx: Db, object_id: object) -> None:
-        await audit.record(tx, caller, action, object_kind, object_id)
+    async def record(tx: Db, object_id: object, changes: Mapping[str, object]) -> None:
+        await audit.record(tx, caller, action, object_kind, object_id, changes=changes)
 
     return record
 

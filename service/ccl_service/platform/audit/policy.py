@@ -10,7 +10,10 @@ from typing import Final
 
 #: (method, path) → where the trace is.
 EXCEPTIONS: Final[Mapping[tuple[str, str], str]] = {
-    ("POST", "/api/leads"): "lead_events: the lead's timeline, append-only, written with the lead",
+    (
+        "POST",
+        "/api/leads",
+    ): "lead_events: the lead's timeline, append-only, written with the lead, names key and request",
     ("POST", "/api/webhooks/mailgun"): "send_events: one row per event of the provider, written with its effect",
     ("POST", "/api/u/{token}"): "suppressions and lead_events: what the person decided, and when",
     ("POST", "/api/chat/sessions"): "conversations, and lead_events when the visitor is known",

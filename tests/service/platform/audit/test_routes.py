@@ -1,6 +1,8 @@
 """Whatever changes something over HTTP leaves an audit row, or is on the list of exceptions."""
 
+import json
 from collections.abc import Awaitable, Callable
+from hashlib import sha256
 from typing import Any
 from uuid import uuid4
 
@@ -9,8 +11,11 @@ from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient
 
 from ccl_service.main import FEATURES
+from ccl_service.platform.assembly import Service
+from ccl_service.platform.audit.model import PURPOSE, Macs
 from ccl_service.platform.audit.policy import EXCEPTIONS
 from ccl_service.platform.db import PoolDb
+from ccl_service.platform.http import KEYS
 from ccl_service.platform.route import Route
 from ccl_service.platform.table import whole_table
 
@@ -18,6 +23,7 @@ Client = TestClient[web.Request, web.Application]
 Headers = dict[str, str]
 TABLE = whole_table(route for feature in FEATURES for route in feature.routes)
 AUDITED = [route for route in TABLE if route.audit]
+CSV = "first_name,email\nAnn,ann@example.com\n"
 
 
 def name(route: Route) -> str:
@@ -58,8 +64,7 @@ async def revoke_key(client: Client, root: Headers, db: PoolDb) -> ClientRespons
 
 
 async def stage_import(client: Client, root: Headers, _: PoolDb) -> ClientResponse:
-    csv = "first_name,email\nAnn,ann@example.com\n"
-    return await client.post("/api/leads/import", data=csv, headers=root | {"Content-Type": "text/csv"})
+    return await client.post("/api/leads/import", data=CSV, headers=root | {"Content-Type": "text/csv"})
 
 
 async def retry_work(client: Client, root: Headers, db: PoolDb) -> ClientResponse:
@@ -87,6 +92,19 @@ async def test_the_call_leaves_one_row_that_names_action_caller_and_request(
     found: list[Any] = await db.fetch("SELECT * FROM audit_log WHERE request_id = $1", request_id)
     assert [(row["action"], row["principal_kind"], row["key_id"]) for row in found] == [(route.audit, "root", "static")]
     assert found[0]["client"] is not None
+    assert json.loads(found[0]["changes"]), "it does not say what changed"
+
+
+async def test_the_row_of_an_import_tells_whether_a_file_is_the_one_that_came(
+    client: Client, root: Headers, db: PoolDb, service: Service
+) -> None:
+    await stage_import(client, root, db)
+    changes = json.loads(await db.fetchval("SELECT changes FROM audit_log"))
+    macs = Macs(service.app[KEYS].derived(PURPOSE))
+    assert changes == {
+        "sha256": macs.digest("sha256", sha256(CSV.encode()).hexdigest()),
+        "bytes": macs.digest("bytes", len(CSV)),
+    }
 
 
 async def test_a_refused_call_leaves_none(client: Client, root: Headers, db: PoolDb) -> None:
