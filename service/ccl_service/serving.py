@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from ccl_service.main import open_service
 from ccl_service.platform.config import Settings
+from ccl_service.platform.descriptors import connection_places, raise_limit
 from ccl_service.platform.lifecycle import Role, stop, working
 from ccl_service.platform.listener import Listener
 from ccl_service.platform.readiness import CheckFn
@@ -19,6 +20,8 @@ class PortTaken(Exception):
 
 async def serve(settings: Settings, role: Role, checks: Mapping[str, CheckFn]) -> None:
     """Until SIGTERM or SIGINT; a second one hurries the way out. Raises PortTaken."""
+    pools = 1 + len(settings.database_replica_urls)
+    places = connection_places(raise_limit(), pooled=pools * settings.db_pool_size)
     first, second = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -26,7 +29,7 @@ async def serve(settings: Settings, role: Role, checks: Mapping[str, CheckFn]) -
     async with contextlib.AsyncExitStack() as stack:
         service = await stack.enter_async_context(open_service(settings, role=role, checks=checks))
         crew = await stack.enter_async_context(working(service.workers, service.phase.stop, service.metrics))
-        serving = runner(service.app)
+        serving = runner(service.app, places=places)
         await serving.setup()
         stack.push_async_callback(serving.cleanup)
         await service.warm()

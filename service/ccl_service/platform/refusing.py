@@ -11,7 +11,7 @@ from typing import Final
 
 from ccl_service.platform.phase import Phase
 from ccl_service.platform.problems import Overloaded
-from ccl_service.platform.route import Route
+from ccl_service.platform.route import Priority, Route
 from ccl_service.platform.shedding import Shedder
 from ccl_service.platform.telemetry import Metrics
 
@@ -87,6 +87,14 @@ class Refuser:
     def __init__(self, table: Iterable[Route], shedder: Shedder, phase: Phase, metrics: Metrics) -> None:
         self._finder = RouteFinder(table)
         self._shedder, self._phase, self._metrics = shedder, phase, metrics
+
+    def probes(self, data: bytes) -> bool:
+        """Whether ``data`` begins with the head of a probe, however it goes on."""
+        parts = data.partition(b"\r\n")[0].split(b" ")
+        if len(parts) != 3:
+            return False
+        row = self._finder.find((parts[0].decode("latin-1"), parts[1].partition(b"?")[0].decode("latin-1")))
+        return row is not None and row.priority is Priority.PROBE
 
     def judge(self, line: Line) -> bool | None:
         """False: refuse it. True: it was let in. None: there is nothing to judge, or not here."""

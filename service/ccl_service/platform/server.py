@@ -2,10 +2,7 @@
 
 import asyncio
 import random
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, Final
 from uuid import uuid4
@@ -17,71 +14,26 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from ccl_service.platform.doorman import HEADER_SECONDS, Doorman, Place
 from ccl_service.platform.http import METRICS, REFUSER, SETTINGS
 from ccl_service.platform.middleware import HSTS, SECURITY_HEADERS, answer
 from ccl_service.platform.problems import CclError, HeadTooLarge, Malformed, Overloaded, TooManyConnections
-from ccl_service.platform.proxy import TrustProxy, limit_subject, parse_address
 from ccl_service.platform.refusing import Refuser, request_line
 from ccl_service.platform.unread import UNREAD_SECONDS, Unread
 
-#: How long a head may take: the first from the beginning of the connection, later ones from their own first byte.
-HEADER_SECONDS = 10.0
 #: An idle connection stays open longer than common load balancers keep theirs (60 s), so that they close first.
 KEEPALIVE_SECONDS = 75.0
 CUT_OFF_SECONDS = 1.0
 #: How long a body that nobody wants any more is still read, so that its sender sees the answer and not a reset.
 LINGER_SECONDS = 2.0
-NO_PROXY = TrustProxy()
 
 log = structlog.get_logger("ccl.server")
-
-
-@dataclass(slots=True)
-class Doorman:
-    """Who may hold how many connections, how long a head may take, and how long an answer may lie unread.
-
-    ``most_per_client``: 0 for no cap. Trusted proxies have none: they carry everybody.
-    """
-
-    header_seconds: float = HEADER_SECONDS
-    most_per_client: int = 0
-    trust: TrustProxy = NO_PROXY
-    on_refused: Callable[[], None] = lambda: None
-    unread_seconds: float = UNREAD_SECONDS
-    on_unread: Callable[[], None] = lambda: None
-    _held: Counter[str] = field(default_factory=Counter)
-
-    def enter(self, peer: str | None) -> str | None:
-        """Count a connection; what ``leave`` wants to know about it. Raises TooManyConnections."""
-        address = parse_address(peer)
-        if not self.most_per_client or address is None or self.trust.trusts(address):
-            return None
-        subject = limit_subject(address)
-        if self._held[subject] >= self.most_per_client:
-            self.on_refused()
-            raise TooManyConnections(f"{self.most_per_client} connections at once", delay=timedelta(seconds=1))
-        self._held[subject] += 1
-        return subject
-
-    def trusts(self, transport: asyncio.BaseTransport) -> bool:
-        """Whether the peer is a proxy that may be believed."""
-        peer = transport.get_extra_info("peername")
-        address = parse_address(peer[0]) if isinstance(peer, tuple) else None
-        return address is not None and self.trust.trusts(address)
-
-    def leave(self, subject: str | None) -> None:
-        """A connection that was let in has ended."""
-        if subject is None:
-            return
-        self._held[subject] -= 1
-        if not self._held[subject]:
-            del self._held[subject]
 
 
 class ProblemHandler(RequestHandler):
     """Answers what never reaches the application (bytes that are not HTTP) with a problem that repeats nothing."""
 
-    __slots__ = ("_deadline", "_doorman", "_plain", "_refuser", "_subject", "_unread", "judged", "whole")
+    __slots__ = ("_deadline", "_doorman", "_place", "_plain", "_refuser", "_unread", "judged", "whole")
 
     def __init__(self, manager: web.Server, doorman: Doorman, refuser: Refuser, **kwargs: Any) -> None:
         super().__init__(manager, **kwargs)
@@ -91,7 +43,7 @@ class ProblemHandler(RequestHandler):
         #: Whether the request that follows was let in here, and whether all of it was there: the middleware asks, so
         #: that none is judged twice and nobody who sends slowly counts as work.
         self.judged = self.whole = False
-        self._subject: str | None = None
+        self._place: Place | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._unread: Unread | None = None
 
@@ -101,11 +53,9 @@ class ProblemHandler(RequestHandler):
         self._look_after_answers()
         peer = transport.get_extra_info("peername")
         try:
-            self._subject = self._doorman.enter(peer[0] if isinstance(peer, tuple) else None)
+            self._place = self._doorman.enter(peer[0] if isinstance(peer, tuple) else None, self.force_close)
         except TooManyConnections as refused:
-            if self.transport is not None:  # not asked for its class: uvloop's are none of asyncio's
-                self.transport.write(_raw(refused, uuid4().hex, Connection="close"))
-            self.force_close()
+            self._turn_away(refused)
             return
         self._expect_head()
 
@@ -114,8 +64,8 @@ class ProblemHandler(RequestHandler):
         self._head_is_here()
         if self._unread is not None:
             self._unread.over()
-        self._doorman.leave(self._subject)
-        self._subject = None
+        self._doorman.leave(self._place)
+        self._place = None
         super().connection_lost(exc)
 
     def _look_after_answers(self) -> None:
@@ -135,14 +85,28 @@ class ProblemHandler(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Stops the clock when a head is complete, and starts it again when a later one begins."""
+        spare = self._place is not None and self._place.spare
+        if spare and not self._refuser.probes(data):
+            self._doorman.on_full()
+            self._turn_away(Overloaded())
+            return
         if self._plain and self._refuses(data):
             return
         before = self._request_count
         super().data_received(data)
         if self._request_count != before:
             self._head_is_here()
+            if spare:
+                self._doorman.heard(self._place)
+                self.close()  # when it has been answered: the next probe needs the place
         elif self._deadline is None and self._waiter is not None:
             self._expect_head()
+
+    def _turn_away(self, error: CclError) -> None:
+        """Answer without a request, and close."""
+        if self.transport is not None:  # not asked for its class: uvloop's are none of asyncio's
+            self.transport.write(_raw(error, uuid4().hex, Connection="close"))
+        self.force_close()
 
     def _refuses(self, data: bytes) -> bool:
         """Answer a request under overload; False when it has to go on."""
@@ -155,7 +119,10 @@ class ProblemHandler(RequestHandler):
         self.judged, self.whole = verdict is True, verdict is not False
         if verdict is not False:
             return False
-        secure = self._doorman.trusts(self.transport) and b"\r\nx-forwarded-proto: https\r\n" in data.lower()
+        secure = (
+            self._doorman.trusts(self.transport.get_extra_info("peername"))
+            and b"\r\nx-forwarded-proto: https\r\n" in data.lower()
+        )
         # an id need not be hard to guess, and this costs a tenth of a uuid
         self.transport.write((b"%032x" % random.getrandbits(128)).join(TURNED_AWAY[secure]))
         self._head_is_here()
@@ -269,12 +236,13 @@ def runner(
     header_seconds: float = HEADER_SECONDS,
     connections_per_ip: int | None = None,
     unread_seconds: float = UNREAD_SECONDS,
+    places: int | None = None,
 ) -> Runner:
     """A runner for ``app``. Its cleanup cuts off what ``lifecycle.stop`` has not waited for.
 
     A connection that has sent no whole request head after ``header_seconds`` is closed, and one
     whose client takes nothing of a waiting answer for ``unread_seconds`` is reset. ``connections_per_ip`` replaces the
-    setting of that name.
+    setting of that name; ``places`` is how many connections there may be at all, None for any number.
     """
     made = Runner(
         app,
@@ -293,5 +261,10 @@ def runner(
         lambda: metrics.count("ccl_http_limited", "connections"),
         unread_seconds,
         lambda: metrics.count("ccl_http_limited", "unread"),
+        places,
+        lambda: metrics.count("ccl_http_limited", "places"),
     )
+    metrics.gauge_from("ccl_http_connections", lambda: made.doorman.open)
+    if places is not None:
+        metrics.gauge("ccl_http_connections_max", places)
     return made

@@ -1,6 +1,7 @@
 """The real process: what it refuses to start with, how it stops, what its roles do."""
 
 import asyncio
+import contextlib
 import json
 import signal
 import socket
@@ -13,6 +14,8 @@ import pytest
 
 from ccl_contract.readiness import CheckStatus, ReadinessReport
 from ccl_contract.schema import MigrationReport
+from ccl_service.platform.descriptors import connection_places
+from tests.service.polling import eventually
 from tests.service.processes import command, free_port, running, until_refused, until_status
 
 
@@ -118,6 +121,69 @@ async def test_one_connection_too_many_is_told_so_by_the_real_process(
         finally:
             writer.close()
             await writer.wait_closed()
+
+
+FEW_DESCRIPTORS = """
+import resource
+from ccl_service.cli import main
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 200))
+main()
+"""
+
+
+async def test_when_strangers_hold_every_place_probes_and_callers_who_have_one_are_answered(
+    environ: dict[str, str], root: dict[str, str], session: aiohttp.ClientSession
+) -> None:
+    async with running(environ | {"CONNECTIONS_PER_IP": "0"}, program=("-c", FEW_DESCRIPTORS)) as process:
+        await until_status(session, f"{process.url}/ready", 200)  # and keeps its connection
+        places = connection_places(200, pooled=5)
+        async with strangers(process.port, 2 * places):
+            metrics = await told(session, process.url, root)
+            assert metrics["ccl_http_connections_max"] == places
+            assert metrics["ccl_http_connections"] >= places
+            async with session.get(f"{process.url}/api/leads", headers=root) as answer:
+                assert answer.status == 200
+            for _ in range(3):
+                assert (await first_line(process.port, "/ready")).startswith(b"HTTP/1.1 200 ")
+            assert (await first_line(process.port, "/api/docs")).startswith(b"HTTP/1.1 503 ")
+            assert (await told(session, process.url, root))["ccl_http_limited_total"] >= 1
+
+        async def room_again() -> bool:
+            return b" 200 " in await first_line(process.port, "/api/docs")
+
+        await eventually(room_again, within=30)
+
+
+@contextlib.asynccontextmanager
+async def strangers(port: int, count: int) -> AsyncIterator[None]:
+    """Connections that say nothing."""
+    held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for _, writer in held:
+            writer.close()
+
+
+async def first_line(port: int, path: str) -> bytes:
+    """Of the answer on a connection of its own, which the service may close."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(
+            f"GET {path} HTTP/1.1\r\nHost: x\r\nUser-Agent: kube-probe/1.34\r\nConnection: close\r\n\r\n".encode()
+        )
+        return await asyncio.wait_for(reader.readline(), 30)
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+async def told(session: aiohttp.ClientSession, url: str, root: dict[str, str]) -> dict[str, float]:
+    """What the process counts, the last of each name."""
+    async with session.get(f"{url}/api/monitoring/metrics", headers=root) as answer:
+        return {sample["name"]: sample["value"] for sample in (await answer.json())["metrics"]}
 
 
 async def test_check_prints_a_table_and_fails_like_the_gate(environ: dict[str, str]) -> None:

@@ -45,6 +45,8 @@ _COUNTERS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
 _GAUGES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "ccl_build_info": ("Always 1; the labels say what runs", ("version", "revision", "role")),
     "ccl_http_in_flight": ("Requests being answered", ()),
+    "ccl_http_connections": ("Connections that callers hold", ()),
+    "ccl_http_connections_max": ("Connections at most, for the file descriptors that the process may have", ()),
     "ccl_db_connections_in_use": ("Pool connections lent out", ()),
     "ccl_db_connections_max": ("Pool connections at most", ()),
     "ccl_db_replica_lag_seconds": ("How far a replica is behind; +Inf when it is away", ("replica",)),

@@ -121,7 +121,7 @@ def test_long_text_is_cut() -> None:
 
 def test_every_text_field_that_the_service_logs_is_listed() -> None:
     """A name that is not listed shows as a mask: list it, or log a number."""
-    numbers = {"exc_info", "forged", "in_flight", "keys", "rows", "seconds", "usable", "waiting"}
+    numbers = {"exc_info", "forged", "in_flight", "keys", "places", "rows", "seconds", "soft", "usable", "waiting"}
     root = Path(ccl_service.__file__).parent
     used: dict[str, str] = {}
     for path in root.rglob("*.py"):
