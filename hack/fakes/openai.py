@@ -3,7 +3,8 @@
 Source: OpenAI API reference, "Create chat completion" and "Streaming": server-sent chunks, one usage chunk with empty
 ``choices`` when ``stream_options.include_usage`` is set, ``[DONE]`` last.
 Fault kinds: ``status`` (401, 429, 500 …), ``cut`` (the connection ends after ``after_chunks`` chunks), ``slow``
-(``seconds`` before every chunk), ``hang`` (no answer for ``seconds``), ``models_status`` (as ``status``, on models).
+(``seconds`` before every chunk), ``hold`` (``seconds`` after ``after_chunks`` chunks), ``hang`` (no answer for
+``seconds``), ``models_status`` (as ``status``, on models).
 What is said is the business of ``script.py``.
 """
 
@@ -25,7 +26,7 @@ from hack.fakes.faults import Fault, Faults, fault_routes
 from hack.fakes.script import DEFAULT, Rule, Spoken, answer
 from hack.fakes.server import serving
 
-KINDS = frozenset({"status", "cut", "slow", "hang", "models_status"})
+KINDS = frozenset({"status", "cut", "slow", "hold", "hang", "models_status"})
 MODELS = ("gpt-4o-mini", "gpt-4.1-mini", "gpt-5-mini")
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
 ERROR_TYPES = {401: "invalid_request_error", 429: "rate_limit_exceeded"}
@@ -231,7 +232,7 @@ def _deltas(spoken: Spoken) -> list[dict[str, Any]]:
 
 
 async def _stream(fake: FakeOpenAi, request: web.Request, body: dict[str, Any], spoken: Spoken) -> web.StreamResponse:
-    fault = fake.faults.take("cut", "slow")
+    fault = fake.faults.take("cut", "slow", "hold")
     base = {
         "id": f"chatcmpl-{uuid.uuid4().hex}",
         "object": "chat.completion.chunk",
@@ -249,8 +250,10 @@ async def _stream(fake: FakeOpenAi, request: web.Request, body: dict[str, Any], 
             if request.transport is not None:
                 request.transport.abort()
             return response
-        if fault and fault.kind == "slow":
+        if fault and (fault.kind == "slow" or (fault.kind == "hold" and sent == fault.after_chunks)):
             await fake.faults.wait(fault.seconds)
+            if request.transport is None:
+                return response  # the reader would not wait so long
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
         await _chunk(response, base | {"choices": [choice]} | nothing)
     if include_usage:

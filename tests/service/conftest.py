@@ -126,6 +126,11 @@ async def db(database_url: str) -> AsyncIterator[PoolDb]:
 @pytest.fixture
 def environ(database_url: str) -> dict[str, str]:
     """A development environment on this test's database; override it to change variables."""
+    return variables(database_url)
+
+
+def variables(database_url: str) -> dict[str, str]:
+    """A development environment on a database."""
     return {
         "CCL_ENV": "development",
         "DATABASE_URL": database_url,

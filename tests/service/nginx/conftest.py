@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import os
 import shutil
 import ssl
@@ -10,7 +11,11 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from email.message import Message
+from functools import cached_property
+from http.client import parse_headers
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -19,6 +24,8 @@ from tests.service.processes import Process, free_port, running, until_status
 
 ROOT = Path(__file__).parents[3]
 NAME = "your-domain.com"
+#: Settings of a service behind one proxy.
+BEHIND = {"TRUST_PROXY": "1", "DRAIN_DELAY_MS": "1000"}
 FRAME = """
 user root;
 worker_processes 1;
@@ -39,12 +46,31 @@ http {{
 
 
 @dataclass(frozen=True)
-class Balancer:
-    """nginx. ``plain`` is its HTTP port; ``trust`` trusts its certificate."""
+class Answer:
+    """An answer of HTTP/1.1."""
 
-    url: str
+    status: int
+    headers: Message
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Balancer:
+    """nginx, which keeps what it needs in ``folder``. ``port`` speaks TLS with ``certificate``, ``plain`` does not."""
+
+    folder: Path
+    port: int
     plain: int
-    trust: ssl.SSLContext
+    certificate: Path
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.port}"
+
+    @cached_property
+    def trust(self) -> ssl.SSLContext:
+        """Trusts its certificate."""
+        return ssl.create_default_context(cafile=self.certificate)
 
     @contextlib.asynccontextmanager
     async def client(self, source: str = "127.0.0.2", **headers: str) -> AsyncIterator[aiohttp.ClientSession]:
@@ -53,6 +79,36 @@ class Balancer:
         timeout = aiohttp.ClientTimeout(total=60)
         async with aiohttp.ClientSession(self.url, connector=connector, headers=headers, timeout=timeout) as opened:
             yield opened
+
+    async def everything(self, request: bytes) -> bytes:
+        """What is answered to ``request`` until the connection closes."""
+        async with self._connection() as (reader, writer):
+            writer.write(request)
+            return await reader.read()
+
+    async def answer(self, request: bytes, *, plain: int | None = None) -> Answer:
+        """The first answer to ``request``; from the port ``plain``, without TLS, when that is given."""
+        async with self._connection(plain) as (reader, writer):
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            line, _, fields = head.partition(b"\r\n")
+            headers = parse_headers(io.BytesIO(fields))
+            body = await reader.readexactly(int(headers["Content-Length"]))
+        return Answer(int(line.split()[1]), headers, body)
+
+    @contextlib.asynccontextmanager
+    async def _connection(
+        self, plain: int | None = None
+    ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        tls: dict[str, Any] = {} if plain else {"ssl": self.trust, "server_hostname": NAME}
+        async with asyncio.timeout(30):
+            reader, writer = await asyncio.open_connection("127.0.0.1", plain or self.port, **tls)
+            try:
+                yield reader, writer
+            finally:
+                writer.close()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
 
 
 @dataclass(frozen=True)
@@ -76,8 +132,8 @@ def certificate() -> Iterator[tuple[Path, Path]]:
     shutil.rmtree(folder)
 
 
-def rendered(ports: tuple[int, int], tls: int, plain: int, certificate: tuple[Path, Path]) -> str:
-    """The documented file with its marked values changed."""
+def rendered(folder: Path, ports: tuple[int, int], tls: int, plain: int, certificate: tuple[Path, Path]) -> str:
+    """The documented file with its marked values and its places changed."""
     text = (ROOT / "docs" / "nginx.conf").read_text()
     changes = {
         "server app1:5000": f"server 127.0.0.1:{ports[0]}",
@@ -86,6 +142,7 @@ def rendered(ports: tuple[int, int], tls: int, plain: int, certificate: tuple[Pa
         "listen 80;": f"listen 127.0.0.1:{plain};",
         "/path/to/cert.pem": str(certificate[0]),
         "/path/to/key.pem": str(certificate[1]),
+        "/var/cache/ccl": f"{folder}/cache",
     }
     for old, new in changes.items():
         assert text.count(old) == 1, old
@@ -97,7 +154,7 @@ def rendered(ports: tuple[int, int], tls: int, plain: int, certificate: tuple[Pa
 def nginx(ports: tuple[int, int], certificate: tuple[Path, Path]) -> Iterator[Balancer]:
     folder = Path(tempfile.mkdtemp(prefix="ccl-nginx-"))
     tls, plain = free_port(), free_port()
-    (folder / "ccl.conf").write_text(rendered(ports, tls, plain, certificate))
+    (folder / "ccl.conf").write_text(rendered(folder, ports, tls, plain, certificate))
     frame = FRAME if os.geteuid() == 0 else FRAME.replace("user root;", "")
     (folder / "nginx.conf").write_text(frame.format(folder=folder))
     program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/sbin") or "nginx"
@@ -106,8 +163,7 @@ def nginx(ports: tuple[int, int], certificate: tuple[Path, Path]) -> Iterator[Ba
     log.close()
     try:
         _until_listening(folder, process)
-        trust = ssl.create_default_context(cafile=certificate[0])
-        yield Balancer(f"https://127.0.0.1:{tls}", plain, trust)
+        yield Balancer(folder, tls, plain, certificate[0])
     finally:
         process.terminate()
         process.wait(30)
@@ -125,12 +181,19 @@ def _until_listening(folder: Path, process: "subprocess.Popen[bytes]") -> None:
 @pytest.fixture
 def environ(environ: dict[str, str]) -> dict[str, str]:
     """Behind one proxy."""
-    return environ | {"TRUST_PROXY": "1", "DRAIN_DELAY_MS": "1000"}
+    return environ | BEHIND
 
 
 @pytest.fixture
 async def site(environ: dict[str, str], certificate: tuple[Path, Path]) -> AsyncIterator[Site]:
     """Both services ready and nginx in front of them."""
+    async with opened(environ, certificate) as site:
+        yield site
+
+
+@contextlib.asynccontextmanager
+async def opened(environ: dict[str, str], certificate: tuple[Path, Path]) -> AsyncIterator[Site]:
+    """A site of its own."""
     async with (
         running(environ | {"POD_NAME": "app1"}) as one,
         running(environ | {"POD_NAME": "app2"}) as two,

@@ -1,9 +1,8 @@
-"""What callers of a site behind ``docs/nginx.conf`` see."""
+"""What callers of a site behind ``docs/nginx.conf`` see when it counts them, or when its instances go."""
 
 import asyncio
 import contextlib
 import functools
-import json
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -12,10 +11,9 @@ from typing import Any
 import aiohttp
 import asyncpg
 import pytest
-from yarl import URL
 
-from ccl_service.platform.problems import NotFound, TooLarge, TryLater, as_document
-from tests.service.nginx.conftest import NAME, Balancer, Site
+from ccl_service.platform.problems import TryLater, as_document
+from tests.service.nginx.conftest import Balancer, Site
 from tests.service.polling import eventually
 from tests.service.processes import until_refused
 
@@ -45,89 +43,6 @@ async def test_limits_count_the_client_whatever_it_claims_to_be(site: Site) -> N
         assert set(await statuses(one, **spoofed)) == {429}
         async with other.get("/api/nothing") as answer:
             assert answer.status == 404
-
-
-async def test_https_is_announced_and_plain_http_sent_there(site: Site) -> None:
-    async with site.balancer.client() as client:
-        async with client.get("/health") as answer:
-            assert answer.status == 200
-            assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
-            assert "nginx/" not in answer.headers["Server"]
-        plain = f"http://127.0.0.1:{site.balancer.plain}/api/leads?state=new"
-        async with aiohttp.ClientSession() as stranger, stranger.post(plain, allow_redirects=False) as answer:
-            assert (answer.status, answer.headers["Location"]) == (308, f"https://{NAME}/api/leads?state=new")
-
-
-async def test_only_health_and_the_api_are_forwarded(site: Site) -> None:
-    async with site.balancer.client() as client:
-        for path in ("/", "/live", "/console", "/metrics"):
-            async with client.get(path) as answer:
-                assert answer.headers["Server"] == "nginx"
-                given = answer.headers["X-Request-ID"]
-                document = await answer.json(content_type="application/problem+json")
-            assert answer.status == 404
-            assert document == as_document(NotFound(), instance=path, request_id=given)
-
-
-@pytest.mark.parametrize("path", ["/a%22b", "/a%5Cb", "/a%0Ab", "/a%01b", "/%FF", "/ä"])
-async def test_a_path_that_json_would_have_to_escape_is_not_repeated(site: Site, path: str) -> None:
-    async with site.balancer.client() as client, client.get(URL(path, encoded="%" in path)) as answer:
-        document = await answer.json(content_type="application/problem+json")
-    assert (answer.status, document["instance"]) == (404, "")
-
-
-async def test_large_answers_are_compressed(site: Site) -> None:
-    async with (
-        site.balancer.client(**{"Accept-Encoding": "gzip"}) as client,
-        client.get("/api/openapi.json") as answer,
-    ):
-        assert answer.headers["Content-Encoding"] == "gzip"
-        assert (await answer.json())["openapi"].startswith("3.1")
-
-
-async def test_a_body_that_is_announced_too_large_is_refused_before_it_is_sent(site: Site) -> None:
-    head = f"POST /api/leads HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: 11000000\r\nConnection: close\r\n\r\n"
-    answer = await _raw(site.balancer, head.encode())
-    assert answer.startswith(b"HTTP/1.1 413")
-    headers, _, body = answer.partition(b"\r\n\r\n")
-    assert b"Content-Type: application/problem+json" in headers
-    document = json.loads(body)
-    assert f"X-Request-ID: {document['request_id']}".encode() in headers
-    assert document == as_document(TooLarge(), instance="/api/leads", request_id=document["request_id"])
-
-
-async def test_an_event_stream_flows_while_it_is_being_written(site: Site) -> None:
-    async with site.balancer.client() as client:
-        async with client.post("/api/chat/sessions", json={}) as answer:
-            token = (await answer.json())["visitor_token"]
-        headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": "gzip"}
-        async with client.post("/api/chat", json={"text": "my credit is bad"}, headers=headers) as answer:
-            turn = (await answer.json())["turn_id"]
-        async with client.get(f"/api/chat/turns/{turn}/events", headers=headers) as answer:
-            assert "Content-Encoding" not in answer.headers
-            names = [line async for line in answer.content if line.startswith(b"event")]
-    assert names[-1] == b"event: done\n"
-    assert len(names) > 1
-
-
-@contextlib.asynccontextmanager
-async def talking(client: aiohttp.ClientSession) -> AsyncIterator["aiohttp.ClientWebSocketResponse[bool]"]:
-    async with client.post("/api/chat/sessions", json={}) as answer:
-        token = (await answer.json())["visitor_token"]
-    async with client.ws_connect("/api/chat/ws", origin="https://cars.example.com") as ws:
-        await ws.send_str(json.dumps({"type": "hello", "visitor_token": token}))
-        assert (await ws.receive_json(timeout=30))["type"] == "ready"
-        yield ws
-
-
-async def test_a_socket_is_upgraded_and_answers(site: Site) -> None:
-    async with site.balancer.client() as client, talking(client) as ws:
-        await ws.send_str(json.dumps({"type": "say", "text": "hello"}))
-        kinds = []
-        while "done" not in kinds:
-            kinds.append((await ws.receive_json(timeout=30))["type"])
-    assert kinds[0] == "accepted"
-    assert "segment" in kinds
 
 
 class Load:
@@ -237,33 +152,3 @@ async def _waiting(database_url: str, count: int) -> bool:
     finally:
         await con.close()
     return bool(found >= count)
-
-
-async def test_requests_that_two_parsers_could_read_differently_are_refused(site: Site) -> None:
-    """RFC 9112 6.3: a message with both framings, or with two lengths, must not reach an instance."""
-    framings = (
-        "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
-        "Content-Length: 4\r\nContent-Length: 5\r\n",
-        "Transfer-Encoding: chunked, identity\r\n",
-        "Transfer-Encoding : chunked\r\n",
-    )
-    smuggled = "0\r\n\r\nGET /api/smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
-    for framing in framings:
-        head = f"POST /api/leads HTTP/1.1\r\nHost: {NAME}\r\n{framing}\r\n"
-        answers = await _raw(site.balancer, (head + smuggled).encode())
-        assert answers.startswith((b"HTTP/1.1 400", b"HTTP/1.1 501")), (framing, answers)
-        assert answers.count(b"HTTP/1.1") == 1, (framing, answers)
-
-
-async def _raw(balancer: Balancer, request: bytes) -> bytes:
-    """Everything that is answered until the connection closes."""
-    port = int(balancer.url.rpartition(":")[2])
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=balancer.trust, server_hostname=NAME)
-    try:
-        writer.write(request)
-        async with asyncio.timeout(30):
-            return await reader.read()
-    finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()

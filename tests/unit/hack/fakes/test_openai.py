@@ -1,5 +1,6 @@
 """The fake OpenAI keeps the protocol that the official SDK speaks."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -132,3 +133,12 @@ async def test_a_cut_stream_ends_with_a_connection_error_after_its_first_chunks(
         with pytest.raises(openai.APIConnectionError):
             await anext(stream)
         assert len(got) == 3
+
+
+async def test_a_held_stream_stops_after_its_first_chunks() -> None:
+    async with start_openai(api_key="sk-1") as fake, client(fake) as sdk:
+        fake.fault("hold", after_chunks=3, seconds=600)
+        stream = await sdk.chat.completions.create(model="m", messages=user("hi"), stream=True)
+        assert len([await anext(stream) for _ in range(3)]) == 3
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(stream), 0.2)
