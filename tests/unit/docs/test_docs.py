@@ -17,6 +17,7 @@ from ccl_service.main import FEATURES
 from ccl_service.platform.config import Settings
 from ccl_service.platform.config_sources import variables
 from ccl_service.platform.keys import KEY_VARIABLES
+from ccl_service.platform.route import Auth
 from ccl_service.platform.table import whole_table
 from ccl_service.platform.telemetry.metrics import DEFINED
 from tests.unit.docs.reading import PAGES, ROOT, anchors, commands, links, name, paths, words
@@ -167,6 +168,12 @@ def test_every_alert_that_operations_names_exists_and_none_is_missing() -> None:
     alerts = {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
     section = OPERATIONS.split("## Alerts")[1].split("\n## ")[0]
     assert set(re.findall(r"`(Ccl[A-Z][A-Za-z]+)`", section)) == alerts
+
+
+def test_the_routes_that_operations_lists_as_open_are_those_that_need_no_key() -> None:
+    table = whole_table(route for feature in FEATURES for route in feature.routes)
+    section = OPERATIONS.split("### Routes without a key")[1].split("\n## ")[0]
+    assert paths(section) == {route.path for route in table if route.auth in {Auth.PUBLIC, Auth.SIGNATURE}}
 
 
 PROMISES = """
