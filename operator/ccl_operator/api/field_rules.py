@@ -10,6 +10,7 @@ from ccl_operator.api.values import whole_bytes
 
 #: The service takes no smaller limit of a body.
 LEAST_BODY: Final = 1024
+MOST_BODY: Final = 100 * 1024 * 1024
 
 
 def _rule(
@@ -76,10 +77,13 @@ FIELD_RULES: Final[tuple[Rule, ...]] = (
     ),
     _rule(
         "http.bodyLimit",
-        lambda value: f"quantity({value}).compareTo(quantity('{LEAST_BODY}')) >= 0",
-        lambda text: whole_bytes(text) >= LEAST_BODY,
+        lambda value: (
+            f"quantity({value}).compareTo(quantity('{LEAST_BODY}')) >= 0"
+            f" && quantity({value}).compareTo(quantity('{MOST_BODY}')) <= 0"
+        ),
+        lambda text: LEAST_BODY <= whole_bytes(text) <= MOST_BODY,
         lambda spec: [spec.http.body_limit],
-        "must be at least 1Ki",
+        "must lie between 1Ki and 100Mi",
     ),
     _rule(
         "networkPolicy.allowFrom[]",

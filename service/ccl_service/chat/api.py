@@ -9,7 +9,7 @@ from uuid import UUID
 from aiohttp import web
 
 from ccl_contract.chat import ChatOpened, Segment, TurnAccepted, TurnDone, TurnFailed
-from ccl_service.chat.model import ConversationClosed, OpenChat, Progress, Say
+from ccl_service.chat.model import MOST_BYTES, ConversationClosed, OpenChat, Progress, Say
 from ccl_service.chat.service import Chat
 from ccl_service.chat.stream import Event, follow
 from ccl_service.leads.tokens import LinkInvalid
@@ -20,6 +20,8 @@ from ccl_service.platform.problems import FieldError, ValidationFailed
 
 CHAT: Final = web.AppKey("chat", Chat)
 
+#: A return token and what is around it.
+OPEN_BYTES: Final = 16_384
 #: Seconds between comment lines that keep proxies from closing a silent stream.
 HEARTBEAT_SECONDS: Final = 5.0
 #: A stream ends after this many seconds even without a result, before a proxy's patience does (60 s); the reader comes
@@ -109,6 +111,7 @@ ROUTES: Final = (
         LimitClass.CHAT,
         priority=Priority.CHAT,
         body=OpenChat,
+        body_limit=OPEN_BYTES,
         response=ChatOpened,
         status=201,
         errors=(LinkInvalid,),
@@ -122,6 +125,7 @@ ROUTES: Final = (
         LimitClass.CHAT,
         priority=Priority.CHAT,
         body=Say,
+        body_limit=MOST_BYTES,
         response=TurnAccepted,
         status=202,
         errors=(ConversationClosed,),

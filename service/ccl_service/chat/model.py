@@ -13,6 +13,8 @@ from ccl_contract.chat import ChatAction
 from ccl_service.platform.problems import Conflict
 
 MAX_MESSAGE: Final = 4000
+#: A message in the longest JSON escapes (twelve bytes for one character), and what is around it.
+MOST_BYTES: Final = 49_152
 
 
 class ConversationState(StrEnum):

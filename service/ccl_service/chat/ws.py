@@ -33,12 +33,13 @@ from ccl_contract.chat import (
     TurnDone,
 )
 from ccl_service.chat.api import CHAT
-from ccl_service.chat.model import ConversationClosed, Progress, Say
+from ccl_service.chat.model import MOST_BYTES, ConversationClosed, Progress, Say
 from ccl_service.chat.service import Chat
 from ccl_service.chat.stream import Event, failed, follow
 from ccl_service.platform.auth import verify_visitor
-from ccl_service.platform.body import decode_json, validate
+from ccl_service.platform.body import validate
 from ccl_service.platform.http import CLOCK, KEYS, LIMITER, PHASE, SETTINGS, Auth, LimitClass, Priority, Route
+from ccl_service.platform.json_input import decode_json
 from ccl_service.platform.limits import Limiter
 from ccl_service.platform.phase import Phase
 from ccl_service.platform.problems import (
@@ -60,8 +61,6 @@ LIFE_SECONDS: Final = 3600.0
 #: Sockets that are sent elsewhere go within so many seconds, so that they do not all come back at once.
 JITTER_SECONDS: Final = 2.0
 CLOSE_SECONDS: Final = 2.0
-#: A message of 4,000 characters in the longest JSON escapes, and what is around it.
-FRAME_BYTES: Final = 32_768
 SOCKETS_PER_CONVERSATION: Final = 4
 #: Turns of one socket that may wait for their answers.
 MOST_PENDING: Final = 8
@@ -89,7 +88,7 @@ async def get_socket(request: web.Request) -> web.WebSocketResponse:
     """
     _check_origin(request)
     ws = web.WebSocketResponse(
-        timeout=CLOSE_SECONDS, heartbeat=PING_SECONDS, max_msg_size=FRAME_BYTES, compress=False, autoclose=False
+        timeout=CLOSE_SECONDS, heartbeat=PING_SECONDS, max_msg_size=MOST_BYTES, compress=False, autoclose=False
     )
     await ws.prepare(request)
     try:

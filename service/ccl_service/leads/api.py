@@ -47,6 +47,8 @@ IMPORTS: Final = web.AppKey("imports", Imports)
 FIRST_CONTACT: Final[web.AppKey[FirstContact]] = web.AppKey("first_contact")
 
 ACTOR: Final = "api"
+#: A lead is a kilobyte or two.
+LEAD_BYTES: Final = 65_536
 MOST_PER_PAGE: Final = 200
 
 
@@ -287,6 +289,7 @@ ROUTES: Final = (
         priority=Priority.INTAKE,
         scope=Scope.LEADS_WRITE,
         body=LeadDraft,
+        body_limit=LEAD_BYTES,
         headers=(
             ("Idempotency-Key", "The same key with the same body is answered like the first time, for 24 hours."),
         ),

@@ -3,16 +3,14 @@
 import asyncio
 import contextlib
 import json
-import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from aiohttp import StreamReader, web
 from pydantic import BaseModel, ValidationError
-from pydantic_core import PydanticCustomError
 
-from ccl_service.platform.fields import clean
+from ccl_service.platform.json_input import clean_text, decode_json
 from ccl_service.platform.problems import (
     FieldError,
     Malformed,
@@ -22,10 +20,9 @@ from ccl_service.platform.problems import (
     UnsupportedType,
     ValidationFailed,
 )
-from ccl_service.platform.route import ROUTE
+from ccl_service.platform.route import ROUTE, largest_body
 
 M = TypeVar("M", bound=BaseModel)
-MAX_DEPTH: Final = 32
 #: How long a body that is read as a whole may be on its way.
 BODY_SECONDS: Final = 20.0
 #: The slowest upload: about a kilobyte a second.
@@ -94,8 +91,7 @@ async def _arriving(seconds: float, what: str) -> AsyncIterator[None]:
 
 def _most(request: web.Request) -> int:
     route = request.get(ROUTE)
-    own = route.body_limit if route is not None else None
-    return request.client_max_size if own is None else own
+    return request.client_max_size if route is None else largest_body(route, request.client_max_size)
 
 
 async def parse_json(request: web.Request, model: type[M]) -> M:
@@ -114,7 +110,7 @@ def parse_query(request: web.Request, model: type[M]) -> M:
     if len(query) != len(set(query)):
         repeated = sorted({name for name in query if len(query.getall(name)) > 1})
         raise ValidationFailed([FieldError((name,), "repeated", "given more than once", QUERY) for name in repeated])
-    return validate({name: _clean(value, (name,), QUERY) for name, value in query.items()}, model, where=QUERY)
+    return validate({name: clean_text(value, (name,), QUERY) for name, value in query.items()}, model, where=QUERY)
 
 
 def path_uuid(request: web.Request, name: str = "id") -> UUID:
@@ -123,20 +119,6 @@ def path_uuid(request: web.Request, name: str = "id") -> UUID:
         return UUID(request.match_info[name])
     except ValueError as exc:
         raise NotFound("no such id") from exc
-
-
-def decode_json(raw: bytes) -> Any:
-    """JSON by RFC 8259 and nothing beyond it, cleaned. Raises Malformed or ValidationFailed."""
-    try:
-        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
-    except UnicodeDecodeError as exc:
-        raise Malformed("the body is not UTF-8") from exc
-    except json.JSONDecodeError as exc:
-        raise Malformed(f"not JSON at line {exc.lineno}, column {exc.colno}") from exc
-    except (RecursionError, ValueError) as exc:
-        # ValueError: a number with more digits than Python converts
-        raise Malformed("the body is not JSON that can be taken") from exc
-    return _walk(value, ())
 
 
 def validate(value: Any, model: type[M], *, where: str = "body") -> M:
@@ -173,35 +155,3 @@ def _plain(value: object) -> Any:
         return value.model_dump(mode="json", by_alias=True)
     isoformat = getattr(value, "isoformat", None)
     return isoformat() if isoformat else str(value)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise Malformed("an object holds the same key twice")
-    return found
-
-
-def _no_constant(name: str) -> Any:
-    raise Malformed(f"{name} is not JSON")
-
-
-def _walk(value: Any, path: tuple[str | int, ...]) -> Any:
-    if len(path) >= MAX_DEPTH and isinstance(value, dict | list):
-        raise Malformed(f"nested deeper than {MAX_DEPTH}")
-    if isinstance(value, str):
-        return _clean(value, path)
-    if isinstance(value, dict):
-        return {_clean(k, path): _walk(v, (*path, k)) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_walk(v, (*path, n)) for n, v in enumerate(value)]
-    if isinstance(value, float) and not math.isfinite(value):
-        raise Malformed("a number is too large")
-    return value
-
-
-def _clean(text: str, path: tuple[str | int, ...], where: str = "body") -> str:
-    try:
-        return clean(text)
-    except PydanticCustomError as exc:
-        raise ValidationFailed([FieldError(path, exc.type, exc.message(), where)]) from None

@@ -165,7 +165,12 @@ class Settings(DatabaseSettings):
         default="warn", description="debug, info, warn or error."
     )
     metrics_enabled: bool = Field(default=True, description="Whether metrics are shown.")
-    body_limit_bytes: int = Field(default=10_485_760, ge=1024, description="Largest request body.")
+    body_limit_bytes: int = Field(
+        default=10_485_760,
+        ge=1024,
+        le=104_857_600,
+        description="Largest JSON body; most routes take less, and uploads of files have a limit of their own.",
+    )
     rate_limit_window_ms: int = Field(default=60_000, ge=1000, description="Length of the window of the request limit.")
     rate_limit_max_requests: int = Field(
         default=100, ge=1, description="Requests that one client address may make per window."

@@ -15,6 +15,8 @@ from ccl_service.platform.limits import LimitClass
 from ccl_service.platform.problems import CclError
 
 JSON: Final = "application/json"
+#: JSON is read as a whole, and while it is decoded nobody else is served.
+JSON_BYTES: Final = 262_144
 
 
 class Auth(StrEnum):
@@ -67,7 +69,7 @@ class Route:
     ``body``, ``query``, ``headers`` (name and meaning of those it reads), ``response``, ``status`` (of success),
     ``errors`` (those of its own, beyond what its policy implies), the media types and ``summary`` make the OpenAPI
     document; the handler parses with ``parse_json`` and ``parse_query``.
-    ``body_limit`` in bytes replaces BODY_LIMIT_BYTES. ``audit`` is the action that the audit trail records.
+    ``body_limit`` in bytes is explained at ``largest_body``. ``audit`` is the action that the audit trail records.
     """
 
     method: str
@@ -98,6 +100,16 @@ class Route:
             raise ValueError(f"{where} has no policy")
         if (self.auth is Auth.KEY) != isinstance(self.scope, Scope):
             raise ValueError(f"{where} has no policy: a scope goes with Auth.KEY and with nothing else")
+
+
+def largest_body(row: Route, body_limit_bytes: int) -> int:
+    """Bytes that this row takes: its own limit, ``JSON_BYTES`` without one, and never more than the setting.
+
+    What is no JSON is not held in memory as a whole, and has a limit of its own that replaces the setting.
+    """
+    if row.consumes != JSON and row.body_limit is not None:
+        return row.body_limit
+    return min(row.body_limit or JSON_BYTES, body_limit_bytes)
 
 
 ROUTE: Final = web.RequestKey("route", Route)

@@ -13,6 +13,7 @@ import pytest
 from ccl_contract.chat import ChatClose
 from ccl_service.agents import stand_in
 from ccl_service.chat import ws
+from ccl_service.chat.model import MAX_MESSAGE, MOST_BYTES
 from ccl_service.platform.http import PHASE
 from hack.fakes.script import Rule
 from tests.service.chat.system import System
@@ -213,11 +214,17 @@ async def test_nothing_but_bad_frames_ends_the_socket(idle: System) -> None:
 
 async def test_frames_that_are_too_large_or_binary_end_the_socket(idle: System) -> None:
     async with talking(idle) as visit:
-        await visit.raw.send_str("x" * (ws.FRAME_BYTES + 1))
+        await visit.raw.send_str("x" * (MOST_BYTES + 1))
         assert await visit.closed() == ChatClose.TOO_LARGE
     async with talking(idle) as visit:
         await visit.raw.send_bytes(b"{}")
         assert await visit.closed() == ChatClose.UNSUPPORTED
+
+
+async def test_the_longest_message_is_taken_however_its_characters_are_written(idle: System) -> None:
+    async with talking(idle) as visit:
+        await visit.send(type="say", text="\U0001f697" * MAX_MESSAGE)  # json.dumps escapes all of them
+        assert (await visit.frame())["type"] == "accepted"
 
 
 async def test_messages_of_a_session_are_limited_together_with_those_by_http(idle: System) -> None:
@@ -275,14 +282,16 @@ async def test_a_silent_visitor_is_pinged_and_one_without_a_pong_is_let_go(
     idle: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ws, "PING_SECONDS", 0.1)
+    token, kinds = await visitor(idle), list[aiohttp.WSMsgType]()
+    ended = {aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR}
     async with (
         aiohttp.ClientSession(idle.url) as http,
         http.ws_connect("/api/chat/ws", autoping=False) as raw,
     ):
-        await raw.send_str(json.dumps({"type": "hello", "visitor_token": await visitor(idle)}))
-        kinds = [(await raw.receive(timeout=30)).type for _ in range(3)]
-    assert kinds[1] is aiohttp.WSMsgType.PING
-    assert kinds[2] in {aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR}
+        await raw.send_str(json.dumps({"type": "hello", "visitor_token": token}))
+        while not kinds or kinds[-1] not in ended:
+            kinds.append((await raw.receive(timeout=30)).type)
+    assert aiohttp.WSMsgType.PING in kinds
 
     async def nobody() -> bool:
         return not idle.app[ws.SOCKETS]

@@ -3,6 +3,7 @@
 Requests are generated from the document that ships: by its schemas, bent in places, and plain bytes.
 """
 
+import asyncio
 import json
 import zlib
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from yarl import URL
 
 from ccl_service.main import route_table
 from ccl_service.platform.description import Description
-from ccl_service.platform.route import Route
+from ccl_service.platform.route import Route, largest_body
 
 Client = TestClient[web.Request, web.Application]
 TABLE = route_table()
@@ -29,6 +30,7 @@ DOCUMENT: Mapping[str, Any] = Description(TABLE, version="1").document
 LASTING = {"/api/monitoring/profile", "/api/monitoring/shed"}
 ROWS = [row for row in TABLE if row.path not in LASTING]
 ADDRESSES = count()
+BODY_LIMIT_BYTES = 4096
 
 NASTY_TEXT = st.one_of(
     st.text(max_size=30),
@@ -132,7 +134,7 @@ def _quoted(value: Any) -> str:
 def environ(environ: dict[str, str]) -> dict[str, str]:
     return environ | {
         "TRUST_PROXY": "127.0.0.0/8",
-        "BODY_LIMIT_BYTES": "4096",
+        "BODY_LIMIT_BYTES": str(BODY_LIMIT_BYTES),
         "MAILGUN_WEBHOOK_SIGNING_KEY": "webhook-key-of-the-hostile-input-tests",
     }
 
@@ -228,6 +230,28 @@ async def test_a_small_body_that_unpacks_to_a_large_one_is_413(client: Client, r
     headers = root | {"Content-Type": "application/json", "Content-Encoding": "deflate"}
     async with client.post("/api/leads", data=packed, headers=headers) as answer:
         assert answer.status == 413
+
+
+async def announced(client: Client, row: Route, size: int, headers: dict[str, str]) -> int:
+    """The answer's status when a body of this size is announced and not one byte of it comes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+    path = row.path.replace("{id}", "00000000-0000-0000-0000-000000000000")
+    head = headers | {"Host": "test", "Content-Type": row.consumes, "Content-Length": str(size)}
+    lines = [f"{row.method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items()), "", ""]
+    writer.write("\r\n".join(lines).encode())
+    try:
+        status = await asyncio.wait_for(reader.readline(), 30)
+        return int(status.split()[1])
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE if row.body_limit], ids=lambda row: row.path)
+async def test_a_body_beyond_its_routes_limit_is_413_before_it_comes(
+    client: Client, root: dict[str, str], visitor: dict[str, str], row: Route
+) -> None:
+    headers = visitor if row.auth == "visitor" else root
+    assert await announced(client, row, largest_body(row, BODY_LIMIT_BYTES) + 1, headers) == 413
 
 
 async def test_a_form_with_files_is_not_taken_anywhere(client: Client, root: dict[str, str]) -> None:

@@ -18,6 +18,7 @@ from ccl_service.platform.route import Auth, Priority, Route
 API_KEYS: Final = web.AppKey("api_keys", ApiKeys)
 #: A secret stays with whoever asked for it: no cache on the way may keep it (RFC 9111 5.2.2.5).
 NO_STORE: Final = {"Cache-Control": "no-store"}
+MOST_BYTES: Final = 16_384
 
 
 async def post_key(request: web.Request) -> web.Response:
@@ -76,6 +77,7 @@ ROUTES: Final = (
         post_key,
         audit="key:created",
         body=KeyDraft,
+        body_limit=MOST_BYTES,
         response=KeyMade,
         status=201,
         summary="Make a key; its secret is shown once",
@@ -88,6 +90,7 @@ ROUTES: Final = (
         post_rotation,
         audit="key:rotated",
         body=Rotation,
+        body_limit=MOST_BYTES,
         response=KeyMade,
         status=201,
         errors=(KeyNotUsable,),

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
-from ccl_service.platform.body import MAX_DEPTH, decode_json
 from ccl_service.platform.cursor import moment, pack, unpack
-from ccl_service.platform.fields import clean, plausible
+from ccl_service.platform.fields import MOST_MARKS, clean, plausible
+from ccl_service.platform.json_input import MAX_DEPTH, MOST_VALUES, decode_json
 from ccl_service.platform.problems import FieldError, Malformed, ValidationFailed
 
 
@@ -32,6 +32,14 @@ def test_control_characters_and_lone_surrogates_are_refused(char: str) -> None:
 def test_line_breaks_tabs_and_joined_emoji_stay() -> None:
     for text in ("a\r\n\tb", "\U0001f468\u200d\U0001f469\u200d\U0001f467"):
         assert clean(text) == text
+
+
+@pytest.mark.parametrize("marks", ["\u0301", "\u0323\u0301"])
+def test_a_letter_may_have_many_marks_but_not_as_many_as_would_take_long_to_sort(marks: str) -> None:
+    most = marks * (MOST_MARKS // len(marks))
+    assert clean(f"a{most}b{most}") == unicodedata.normalize("NFC", f"a{most}b{most}")
+    with pytest.raises(PydanticCustomError, match="more than 30 combining characters"):
+        clean(f"a{most}{marks}")
 
 
 @pytest.mark.parametrize("year", [1, 1899, 3000, 9999])
@@ -73,6 +81,34 @@ def test_nesting_is_taken_up_to_its_limit_and_no_further() -> None:
     for depth in (MAX_DEPTH + 1, 100_000):
         with pytest.raises(Malformed):
             decode_json(b"[" * depth + b"]" * depth)
+
+
+@pytest.mark.parametrize(
+    ("shape", "others"), [("[0,0,0,{}]", 3), ('{{"a": 0, "b": [{}, 0, 0]}}', 4), ("[[{}, 0], [], {{}}]", 6)]
+)
+def test_a_document_holds_so_many_values_and_no_more(shape: str, others: int) -> None:
+    numbers = ",".join(["0"] * (MOST_VALUES - others))
+    decode_json(shape.format(numbers).encode())
+    with pytest.raises(Malformed, match="more than 10000 values"):
+        decode_json(shape.format(f"{numbers},0").encode())
+
+
+@pytest.mark.parametrize("text", [",", "[{", "\\", '"', '\\",'])
+def test_what_stands_in_a_text_is_no_value(text: str) -> None:
+    said = text * MOST_VALUES
+    assert decode_json(json.dumps({"text": said, "more": said}).encode()) == {"text": said, "more": said}
+
+
+def test_what_is_no_json_is_refused_for_that_however_many_marks_it_holds() -> None:
+    for raw in (b'"' + b'\\"' * 100_000, b'["' + b"," * 100_000, b'"\\'):
+        with pytest.raises(Malformed, match="not JSON at line 1"):
+            decode_json(raw)
+
+
+@pytest.mark.parametrize("raw", [b'{"a": 1, "a": 1}', '{"\u00e9": 1, "e\u0301": 1}'.encode()])
+def test_a_key_given_twice_is_refused_however_its_letters_are_composed(raw: bytes) -> None:
+    with pytest.raises(Malformed, match="same key twice"):
+        decode_json(raw)
 
 
 def test_a_key_is_cleaned_like_a_value() -> None:

@@ -14,7 +14,7 @@ from ccl_service.main import route_table
 from ccl_service.platform.description import Description
 from ccl_service.platform.limits import LimitClass
 from ccl_service.platform.problems import CclError, descendants, meaning
-from ccl_service.platform.route import Auth, Priority, Route, Scope
+from ccl_service.platform.route import JSON, Auth, Priority, Route, Scope, largest_body
 
 TABLE = route_table()
 DESCRIBED = Description(TABLE, version="1")
@@ -63,6 +63,27 @@ def test_no_row_brings_a_limit_that_only_keys_have() -> None:
 
 def test_every_scope_opens_something() -> None:
     assert {row.scope for row in TABLE if row.scope} == set(Scope)
+
+
+BODY_LIMIT_BYTES = 10_485_760
+
+
+def test_nobody_sends_much_before_having_shown_a_key() -> None:
+    unknown = [row for row in TABLE if row.auth in {Auth.PUBLIC, Auth.VISITOR, Auth.SIGNATURE}]
+    assert [row.path for row in unknown if largest_body(row, BODY_LIMIT_BYTES) > 262_144] == []
+
+
+def test_every_row_with_a_json_body_says_how_large_it_may_be() -> None:
+    assert [row.path for row in TABLE if row.body is not None and row.consumes == JSON and not row.body_limit] == []
+
+
+def test_the_setting_lowers_the_limit_of_json_and_not_that_of_files() -> None:
+    limits = {
+        row.path: (largest_body(row, BODY_LIMIT_BYTES), largest_body(row, 1024)) for row in TABLE if row.body_limit
+    }
+    assert {small for _, small in limits.values()} == {1024, 104_857_600}
+    assert limits["/api/leads/import"] == (104_857_600, 104_857_600)
+    assert limits["/api/chat/sessions"] == (16_384, 1024)
 
 
 def test_no_row_appears_twice() -> None:
