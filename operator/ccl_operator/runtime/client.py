@@ -17,7 +17,16 @@ from kubernetes.aio.client.rest import RESTClientObject
 
 from ccl_operator import names
 from ccl_operator.actions import Manifest, Resource
-from ccl_operator.runtime.errors import Answer, Gone, NotFound, NotLeading, TryLater, Unreachable, from_answer
+from ccl_operator.runtime.errors import (
+    Answer,
+    Forbidden,
+    Gone,
+    NotFound,
+    NotLeading,
+    TryLater,
+    Unreachable,
+    from_answer,
+)
 from ccl_operator.runtime.metrics import Metrics
 from ccl_operator.runtime.pace import TokenBucket
 from ccl_operator.runtime.permit import Permit, Unlimited
@@ -183,7 +192,8 @@ class Client:
             answer.close()
 
     async def apply(self, resource: Resource, manifest: Manifest, *, subresource: str | None = None) -> Json:
-        """Server-side apply as our field manager, taking over fields others set. Raises Refused, Forbidden, TryLater.
+        """Server-side apply as our field manager, taking over fields others set. With a resourceVersion in the manifest
+        it is refused (Conflict) when the object has another. Raises Refused, Forbidden, NamespaceTerminating, TryLater.
 
         Source: kubernetes.io, "Server-Side Apply", using it in a controller.
         """
@@ -272,9 +282,10 @@ class Client:
         finally:
             self._metrics.api_requests.labels(request.verb, request.resource.plural, str(code)).inc()
             self._metrics.api_seconds.labels(request.verb).observe(self._clock() - started)
-            if code == 403:
-                self._metrics.forbidden.labels(request.resource.plural).inc()
-        raise from_answer(str(request), Answer(code, answer.headers.get("Retry-After"), _decoded(raw)))
+        refusal = from_answer(str(request), Answer(code, answer.headers.get("Retry-After"), _decoded(raw)))
+        if isinstance(refusal, Forbidden):
+            self._metrics.forbidden.labels(request.resource.plural).inc()
+        raise refusal
 
     async def _headers(self, request: Request) -> dict[str, str]:
         headers = {

@@ -1,12 +1,16 @@
 """What can go wrong between the operator and the API server, sorted by what to do about it.
 
-Refused (never retried unchanged): ``Refused``, ``Forbidden``, ``NotFound``. Try later: ``TryLater`` and below.
-Library and transport errors are translated in ``client`` and go no further.
+Refused (for now): ``Refused``, ``Forbidden``, ``NotFound``, ``NamespaceTerminating``. Try later: ``TryLater`` and
+below. Library and transport errors are translated in ``client`` and go no further.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+#: What every authorizer's refusal holds, and no admission's (k8s.io/apiserver, responsewriters, forbiddenMessage).
+_LACKING: Final = re.compile(r"\bcannot \S+ (resource|path) \"")
 
 
 class ApiError(Exception):
@@ -23,11 +27,16 @@ class NotFound(ApiError):
 
 
 class Refused(ApiError):
-    """The API server will never accept this: 400, 405, 413, 415, 422."""
+    """The API server does not accept this as things are: 400, 405, 413, 415, 422, and what admission forbids: a quota
+    that is used up, a policy, a limit."""
 
 
 class Forbidden(ApiError):
-    """403. The message names the missing verb and resource, as the API server put it."""
+    """403 for want of a permission. The message names the missing verb and resource, as the API server put it."""
+
+
+class NamespaceTerminating(ApiError):
+    """403: the namespace is being deleted, with all that is in it. Nothing can be made there any more."""
 
 
 class TryLater(ApiError):
@@ -68,7 +77,7 @@ def from_answer(request: str, answer: Answer) -> ApiError:
     message = str(answer.body.get("message") or f"HTTP {answer.status}")
     match answer.status:
         case 403:
-            return Forbidden(request, message)
+            return _denied(request, message, answer.body)
         case 404:
             return NotFound(request, message)
         case 409:
@@ -78,6 +87,15 @@ def from_answer(request: str, answer: Answer) -> ApiError:
         case 400 | 405 | 413 | 415 | 422:
             return Refused(request, message)
     return TryLater(request, message, _seconds(answer.retry_after))
+
+
+def _denied(request: str, message: str, body: Mapping[str, Any]) -> ApiError:
+    """Authorization and admission both answer 403; only the first is a matter of permissions."""
+    causes = (body.get("details") or {}).get("causes") or ()
+    # Since Kubernetes 1.16 (k8s.io/api/core/v1, NamespaceTerminatingCause).
+    if any(cause.get("reason") == "NamespaceTerminating" for cause in causes):
+        return NamespaceTerminating(request, message)
+    return Forbidden(request, message) if _LACKING.search(message) else Refused(request, message)
 
 
 def _seconds(retry_after: str | None) -> float | None:

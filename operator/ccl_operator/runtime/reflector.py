@@ -15,7 +15,7 @@ from prometheus_client import Counter
 from ccl_operator.actions import Manifest, Resource
 from ccl_operator.runtime.backoff import Backoff
 from ccl_operator.runtime.client import Client, WatchEvent
-from ccl_operator.runtime.errors import ApiError, Gone, NotFound
+from ccl_operator.runtime.errors import ApiError, Forbidden, Gone, NotFound
 
 #: After so many failures in a row the resourceVersion itself is suspect: list again.
 RELIST_AFTER: Final = 3
@@ -116,6 +116,9 @@ class Reflector:
         if self._failures % RELIST_AFTER == 0:
             self._resource_version = None
         delay = self._backoff.delay(self._failures)
+        if isinstance(error, Forbidden):
+            # At once, as at the start: five minutes later the process would end for want of news.
+            log.error("permission is missing", action="access.missing", permission=error.message, vital=True)
         log.warning(
             "watch failed",
             action="watch.failed",
