@@ -39,11 +39,15 @@ class Apply:
     ``once``: only make it. When it turns out to exist already and is ours (the cache was behind), nothing is written
     and the cache learns it: its content is either immutable or was drawn at random. An object that is not ours is
     never written; it goes into ``Observed.foreign``, and every pass asks for it again, so that its going is noticed.
+
+    ``resource_version``: refused, and tried again with a fresh look, when the object has another by now: its content
+    was made from what was seen, and must not write over what is newer. Empty: whatever it has.
     """
 
     resource: Resource
     manifest: Manifest
     once: bool = False
+    resource_version: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from ccl_operator.actions import Apply, Delete, Manifest, Resource
 from ccl_operator.api.values import seconds
 from ccl_operator.inventory import Inventory
 from ccl_operator.manifests import backup, credentials, embedded, migrate, network, pooler, service_pods
+from ccl_operator.ownership import belongs_to_another_kind
 from ccl_operator.revision import Revision, controller_revision, next_number
 from ccl_operator.rollout import Facts, State
 from ccl_operator.wanted import Wanted
@@ -83,7 +84,8 @@ def _free(applies: Iterable[Apply], found: Inventory) -> tuple[Apply, ...]:
 
 
 def _credentials(wanted: Wanted, found: Inventory) -> Iterator[Apply]:
-    """Drawn at random, so only made when missing; what is there is applied as it is, to repair its labels."""
+    """Drawn at random, so only made when missing; what is there is applied as it is, to repair its labels, and never
+    over something newer."""
     values = wanted.credentials
     built = [
         credentials.keys(wanted.target, values.keys),
@@ -92,8 +94,9 @@ def _credentials(wanted: Wanted, found: Inventory) -> Iterator[Apply]:
     if values.database:
         built.append(credentials.postgres(wanted.target, values.database))
     for manifest in built:
-        known = found.get(names.SECRET, inventory.name_of(manifest)) is not None
-        yield Apply(names.SECRET, manifest, once=not known)
+        known = found.get(names.SECRET, inventory.name_of(manifest))
+        version = known["metadata"]["resourceVersion"] if known is not None else ""
+        yield Apply(names.SECRET, manifest, once=known is None, resource_version=version)
 
 
 def _embedded(wanted: Wanted, found: Inventory) -> Iterator[Apply]:
@@ -201,7 +204,11 @@ def deletes(wanted: Wanted, found: Inventory, state: State, facts: Facts) -> tup
     doomed += _not_asked_for(wanted, found, state)
     doomed += surroundings.superfluous(wanted, found, roles.stable)
     doomed += [(names.CONTROLLER_REVISION, each) for each in _old_history(found.all(names.CONTROLLER_REVISION), kept)]
-    return tuple(_delete(resource, manifest) for resource, manifest in doomed if not inventory.terminating(manifest))
+    return tuple(_delete(resource, manifest) for resource, manifest in doomed if _may_go(manifest))
+
+
+def _may_go(manifest: Manifest) -> bool:
+    return not inventory.terminating(manifest) and not belongs_to_another_kind(manifest)
 
 
 def _superfluous(resource: Resource, manifest: Manifest, kept: set[str], roles: Roles, state: State) -> bool:

@@ -5,11 +5,11 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from ccl_contract.readiness import ReadinessReport
+from ccl_contract.readiness import KeyIds, ReadinessReport
 from ccl_contract.schema import MigrationReport
 from ccl_operator import inventory, names
 from ccl_operator.actions import Manifest
-from ccl_operator.api.status import Rollout
+from ccl_operator.api.status import Rollout, whole_second
 from ccl_operator.api.v1alpha1 import Spec
 from ccl_operator.api.values import duration
 from ccl_operator.inventory import Inventory
@@ -66,6 +66,47 @@ def living_web_pods(found: Inventory, revision: str) -> tuple[Manifest, ...]:
     """Web pods of a revision that are not on their way out."""
     pods = found.pods(names.WEB, revision)
     return tuple(pod for pod in pods if not inventory.terminating(pod) and not inventory.ended(pod))
+
+
+def running(pod: Manifest) -> bool:
+    """Whether a pod's containers have been started and it has an address to be asked at."""
+    status = pod.get("status") or {}
+    return status.get("phase") == "Running" and bool(status.get("podIP"))
+
+
+def silent_from(found: Inventory, revision: str, probes: Mapping[str, Probe], now: datetime) -> datetime | None:
+    """From when on the web pods of a revision are taken for silent: none of them has said anything for so long, or
+    none runs. None while one of them has not been asked yet."""
+    asked = [probes.get(pod["metadata"]["uid"]) for pod in living_web_pods(found, revision) if running(pod)]
+    if None in asked:
+        return None
+    return max((whole_second(probe.quiet_since) + FRESH for probe in asked if probe is not None), default=now)
+
+
+def key_holders(found: Inventory, probes: Mapping[str, Probe], now: datetime) -> dict[str, KeyIds | None]:
+    """The ids of the keys that each pod of the service holds, by the pod's name; None: it has not said so lately.
+
+    Pods of every revision, and jobs as well as web. One that no node has taken yet holds nothing, and reads the keys
+    of the day when it starts.
+    """
+    held: dict[str, KeyIds | None] = {}
+    for pod in service_pods(found):
+        if not _unscheduled(pod):
+            revision = inventory.label(pod, names.REVISION_LABEL) or ""
+            answer = fresh_answer(probes.get(pod["metadata"]["uid"]), revision, now)
+            held[inventory.name_of(pod)] = answer.keys if answer is not None else None
+    return held
+
+
+def service_pods(found: Inventory) -> tuple[Manifest, ...]:
+    """Web and jobs pods of every revision that are not on their way out."""
+    pods = (*found.pods(names.WEB), *found.pods(names.JOBS))
+    return tuple(pod for pod in pods if not inventory.terminating(pod) and not inventory.ended(pod))
+
+
+def _unscheduled(pod: Manifest) -> bool:
+    scheduled = inventory.condition(pod, "PodScheduled")
+    return scheduled is not None and scheduled["status"] == "False"
 
 
 def _waiting_for(found: Inventory, instance: str, spec: Spec) -> tuple[str, ...]:
@@ -138,7 +179,7 @@ def _candidate_pods(
             name=inventory.name_of(pod),
             ready_since=_ready_since(pod),
             answer=fresh_answer(probes.get(pod["metadata"]["uid"]), revision, now),
-            trouble=_trouble(pod),
+            trouble=trouble(pod),
         )
         for pod in living_web_pods(found, revision)
     )
@@ -151,7 +192,7 @@ def _ready_since(pod: Manifest) -> datetime | None:
     return inventory.moment(ready.get("lastTransitionTime"))
 
 
-def _trouble(pod: Manifest) -> str:
+def trouble(pod: Manifest) -> str:
     """What keeps a pod from running, by the kubelet's or the scheduler's word; no text of the container itself."""
     for container in (pod.get("status") or {}).get("containerStatuses") or ():
         waiting = (container.get("state") or {}).get("waiting")

@@ -13,11 +13,20 @@ from ccl_operator.api.references import secret_names
 
 @dataclass(frozen=True)
 class Probe:
-    """The last answer of one pod's gate call. ``report`` is None when it was inconclusive, ``error`` then says why."""
+    """The last answer of one pod's gate call. ``report`` is None when it was inconclusive, ``error`` then says why.
+
+    ``silent_since``: of one in a row of inconclusive answers; when the pod last said something, or was first asked.
+    """
 
     at: datetime
     report: ReadinessReport | None
     error: str = ""
+    silent_since: datetime | None = None
+
+    @property
+    def quiet_since(self) -> datetime:
+        """When the pod last said something; when it was first asked, if it never did."""
+        return self.silent_since or self.at
 
 
 @dataclass(frozen=True)

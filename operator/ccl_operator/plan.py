@@ -161,6 +161,7 @@ def _facts(this: _Pass, wanted: Wanted, state: State) -> Facts:
 
 def _told(this: _Pass, wanted: Wanted, moved: _Moved) -> Plan:
     answers = _stable_answers(this, moved.state)
+    silent_from = _stable_silent_from(this, moved.state)
     health = _backup(this, wanted)
     findings = Findings(
         state=moved.state,
@@ -170,24 +171,21 @@ def _told(this: _Pass, wanted: Wanted, moved: _Moved) -> Plan:
         secrets=_secrets_verdict(wanted),
         stuck=this.stuck or _refusal_verdict(wanted) or moved.blocked or _apply_refused(this.observed),
         busy=_busy(this, wanted),
-        database=report.database_verdict(answers),
+        rotation=wanted.rotation.overdue,
+        database=report.database_verdict(answers, silent=silent_from is not None and silent_from <= this.now),
         backup=health.verdict,
     )
     backup = health.status if wanted.spec.backup is not None or this.known.backup is not None else None
     status = _status(this, findings, images=wanted.images, backup=backup, facts_=moved.facts, answers=answers)
-    # A rotation that was not written has not happened.
-    status = (
-        status
-        if wanted.spec.paused or not moved.applies
-        else status.model_copy(update={"secrets": wanted.rotation.status})
-    )
+    status = status.model_copy(update={"secrets": wanted.rotation.status})
     waits = [wanted.rotation.wake_at, moved.wake_at, health.wake_at, this.now + LOOK_AGAIN if findings.busy else None]
+    waits += [silent_from] if silent_from is not None and silent_from > this.now and not answers else []
     return Plan(
         applies=moved.applies,
         deletes=moved.deletes,
         events=report.events(this.known, status),
         status=render_status(status),
-        probes=_probes(this, moved.state),
+        probes=_probes(this, moved.state, every=wanted.rotation.under_way),
         requeue_at=min((each for each in waits if each is not None), default=None),
     )
 
@@ -291,6 +289,12 @@ def _stable_answers(this: _Pass, state: State) -> tuple[ReadinessReport, ...]:
     return tuple(answer for answer in answers if answer is not None)
 
 
+def _stable_silent_from(this: _Pass, state: State) -> datetime | None:
+    if state.stable is None:
+        return None
+    return facts.silent_from(this.found, state.stable.revision, this.observed.probes, this.now)
+
+
 def _schema(facts_: Facts | None, answers: tuple[ReadinessReport, ...]) -> SchemaEpochs | None:
     """The latest word on the schema: a migration's own, else the stable pods'."""
     if facts_ is not None and facts_.migration.report is not None:
@@ -309,12 +313,13 @@ def _database(facts_: Facts | None, answers: tuple[ReadinessReport, ...]) -> Dat
     return DatabaseServer(version_num=told[0].version_num, max_connections=told[0].max_connections)
 
 
-def _probes(this: _Pass, state: State) -> tuple[ProbeTarget, ...]:
-    """Every running web pod of the stable revision and of the candidate."""
+def _probes(this: _Pass, state: State, *, every: bool = False) -> tuple[ProbeTarget, ...]:
+    """Every running web pod of the stable revision and of the candidate; with ``every`` each pod of the service, jobs
+    and what is on its retreat too."""
     revisions = dict.fromkeys(each.revision for each in (state.stable, state.candidate) if each is not None)
     pods = [pod for revision in revisions for pod in facts.living_web_pods(this.found, revision)]
     return tuple(
         ProbeTarget(pod_uid=pod["metadata"]["uid"], pod_ip=pod["status"]["podIP"], port=PORT)
-        for pod in pods
-        if (pod.get("status") or {}).get("phase") == "Running" and pod["status"].get("podIP")
+        for pod in (facts.service_pods(this.found) if every else pods)
+        if facts.running(pod)
     )

@@ -4,14 +4,15 @@ Conditions follow metav1.Condition, and together kstatus: ``Reconciling`` and ``
 while, something is on its way or stuck.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, cast
 
 from ccl_contract.readiness import CheckStatus, ReadinessReport
-from ccl_operator import names
-from ccl_operator.actions import Event
+from ccl_operator import facts, inventory, names
+from ccl_operator.actions import Event, Manifest
 from ccl_operator.api.status import MESSAGE_MAX, Condition, ConditionStatus, Phase, Rollout, Status
 from ccl_operator.backup_health import Verdict
 from ccl_operator.inventory import Inventory
@@ -28,6 +29,10 @@ TYPES: Final = (
     "BackupHealthy",
     "Paused",
 )
+API_ERROR: Final = "ApiError"
+ROTATION_WAITING: Final = "RotationWaiting"
+#: As metav1.Condition wants it, and we write it.
+_REASON: Final = r"[A-Z][A-Za-z0-9]{0,62}"
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class Findings:
 
     ``stuck`` is the most important reason why nothing moves (an aborted rollout is read off the state).
     ``database`` and ``backup`` are None when nothing new was learned; ``secrets`` when referenced ones are unread.
+    ``rotation``: what a rotation of the keys has been waiting for, once that takes too long.
     """
 
     state: State
@@ -45,6 +51,7 @@ class Findings:
     secrets: Verdict | None
     stuck: Verdict | None = None
     busy: str = ""
+    rotation: str = ""
     database: Verdict | None = None
     backup: Verdict | None = None
 
@@ -53,23 +60,29 @@ def serving(found: Inventory, instance: str, state: State) -> Verdict:
     """Condition Ready: the stable revision serves with its pods ready."""
     if state.stable is None:
         return Verdict("False", "NoStableRevision", "no revision has been promoted yet")
+    revision = state.stable.revision
     short = [
         text
-        for name in (names.web, names.jobs)
-        if (text := _shortage(found, name(instance, state.stable.revision))) is not None
+        for component, name in ((names.WEB, names.web), (names.JOBS, names.jobs))
+        if (text := _shortage(found, name(instance, revision), found.pods(component, revision))) is not None
     ]
     if short:
         return Verdict("False", "PodsNotReady", "; ".join(short))
-    return Verdict("True", "Serving", f"revision {state.stable.revision} serves with its pods ready")
+    return Verdict("True", "Serving", f"revision {revision} serves with its pods ready")
 
 
-def _shortage(found: Inventory, name: str) -> str | None:
+def _shortage(found: Inventory, name: str, pods: Sequence[Manifest]) -> str | None:
     deployment = found.get(names.DEPLOYMENT, name)
     if deployment is None:
         return f"Deployment {name} is missing"
     wanted = int(deployment["spec"].get("replicas", 1))
     ready = int((deployment.get("status") or {}).get("readyReplicas", 0))
-    return f"{name}: {ready} of {wanted} pods ready" if ready < wanted else None
+    if ready >= wanted:
+        return None
+    staying = [pod for pod in pods if not inventory.terminating(pod)]
+    troubles = dict.fromkeys(trouble for pod in staying if (trouble := facts.trouble(pod)))
+    why = f" ({', '.join(troubles)})" if troubles else ""
+    return f"{name}: {ready} of {wanted} pods ready{why}"
 
 
 def conditions(findings: Findings, known: Status, generation: int, now: datetime) -> tuple[Condition, ...]:
@@ -86,6 +99,25 @@ def first_conditions(generation: int, now: datetime) -> tuple[Condition, ...]:
         "Reconciling": Verdict("True", "NotObservedYet", "starting"),
     }
     return tuple(_condition(kind, verdict, None, generation, now) for kind, verdict in told.items())
+
+
+def interrupted(known: Status, why: str, generation: int, now: datetime) -> Status:
+    """The status so far, but for this: passes keep ending early because of the API server, the last one for ``why``.
+
+    What was stuck is Unknown then: nobody has been able to look since.
+    """
+    before = {condition.type: condition for condition in known.conditions}
+    told = {"Reconciling": Verdict("True", API_ERROR, f"trying again: {why}")}
+    stalled = before.get("Stalled")
+    if stalled is not None and stalled.status == "True":
+        told["Stalled"] = Verdict("Unknown", API_ERROR, f"not looked at again since: {stalled.message}")
+    conditions = tuple(
+        _condition(kind, told[kind], before.get(kind), generation, now) if kind in told else before[kind]
+        for kind in TYPES
+        if kind in told or kind in before
+    )
+    message = told["Reconciling"].message[:MESSAGE_MAX]
+    return known.model_copy(update={"conditions": conditions, "message": message, "phase": known.phase or "Pending"})
 
 
 def _verdicts(findings: Findings, before: Mapping[str, Condition]) -> dict[str, Verdict]:
@@ -116,11 +148,21 @@ def _stalled(findings: Findings) -> Verdict | None:
 
 def _reconciling(findings: Findings, stalled: Verdict | None) -> Verdict:
     rollout = findings.state.rollout
-    if stalled is None and rollout.phase in ACTIVE:
+    if stalled is not None:
+        return Verdict("False", "Settled", "")
+    if rollout.phase in ACTIVE:
         return Verdict("True", rollout.phase, _on_its_way(rollout))
-    if stalled is None and findings.busy:
+    if findings.busy:
         return Verdict("True", "Waiting", findings.busy)
+    if findings.paused and findings.goal not in {None, _stable(findings)}:
+        return Verdict("True", "Paused", f"revision {findings.goal} is asked for and waits: spec.paused is set")
+    if findings.rotation:
+        return Verdict("True", ROTATION_WAITING, findings.rotation)
     return Verdict("False", "Settled", "")
+
+
+def _stable(findings: Findings) -> str | None:
+    return findings.state.stable.revision if findings.state.stable is not None else None
 
 
 def _progressing(findings: Findings) -> Verdict:
@@ -137,9 +179,8 @@ def _on_its_way(rollout: Rollout) -> str:
 
 
 def _promoted(findings: Findings, stalled: Verdict | None, before: Condition | None) -> Verdict:
-    stable = findings.state.stable
-    if findings.goal is not None and stable is not None and stable.revision == findings.goal:
-        return Verdict("True", "Promoted", f"revision {stable.revision} has the traffic")
+    if findings.goal is not None and findings.goal == _stable(findings):
+        return Verdict("True", "Promoted", f"revision {findings.goal} has the traffic")
     if stalled is not None:
         return Verdict("False", stalled.reason, stalled.message)
     if findings.goal is None:
@@ -190,17 +231,52 @@ def message(told: Sequence[Condition]) -> str:
     return ""
 
 
-#: Changes worth an event: condition, its new status, type of the event.
-_EVENTS: Final[tuple[tuple[str, str, Literal["Normal", "Warning"]], ...]] = (
-    ("Progressing", "True", "Normal"),
-    ("Promoted", "True", "Normal"),
-    ("Stalled", "True", "Warning"),
-    ("Ready", "True", "Normal"),
-    ("Ready", "False", "Warning"),
-    ("DatabaseReachable", "False", "Warning"),
-    ("BackupHealthy", "True", "Normal"),
-    ("BackupHealthy", "False", "Warning"),
-    ("Paused", "True", "Normal"),
+@dataclass(frozen=True)
+class _News:
+    """A change worth an event: a condition's new ``status``.
+
+    ``before``: the statuses it must come from, empty: any other one, none included. ``only``: the reasons that are
+    told, empty: all. ``by_reason``: another reason of the same status is news as well. ``reason`` and ``message``: told
+    in place of the condition's.
+    """
+
+    kind: str
+    status: ConditionStatus
+    type: Literal["Normal", "Warning"] = "Normal"
+    before: frozenset[str] = frozenset()
+    only: frozenset[str] = frozenset()
+    by_reason: bool = False
+    reason: str = ""
+    message: str = ""
+
+    def tells(self, old: Condition | None, new: Condition) -> bool:
+        """Whether this change is one of these."""
+        if new.status != self.status or (self.only and new.reason not in self.only):
+            return False
+        if old is None or old.status != new.status:
+            return not self.before or (old is not None and old.status in self.before)
+        return self.by_reason and old.reason != new.reason
+
+
+_WAS_TRUE: Final = frozenset({"True"})
+_WAS_FALSE: Final = frozenset({"False"})
+#: Not ready yet is no news, no longer ready is; an end is told where the beginning was. Stuck for another reason is
+#: another state; a rollout's phases are told by the condition alone.
+_NEWS: Final = (
+    _News("Progressing", "True", reason="RolloutStarted"),
+    _News("Promoted", "True"),
+    _News("Stalled", "True", "Warning", by_reason=True),
+    _News("Stalled", "False", before=_WAS_TRUE, reason="NoLongerStalled", message="what was in the way is gone"),
+    _News("Reconciling", "True", "Warning", only=frozenset({API_ERROR, ROTATION_WAITING}), by_reason=True),
+    _News("Ready", "True"),
+    _News("Ready", "False", "Warning", before=_WAS_TRUE),
+    _News("SecretsValid", "True", before=_WAS_FALSE, message="every Secret is good again"),
+    _News("DatabaseReachable", "False", "Warning"),
+    _News("DatabaseReachable", "True", before=_WAS_FALSE, message="the pods reach their database again"),
+    _News("BackupHealthy", "True", by_reason=True),
+    _News("BackupHealthy", "False", "Warning", by_reason=True),
+    _News("Paused", "True"),
+    _News("Paused", "False", before=_WAS_TRUE, reason="Resumed", message="spec.paused is not set any more"),
 )
 
 
@@ -212,35 +288,26 @@ def events(before: Status, after: Status) -> tuple[Event, ...]:
 def _events(before: Status, after: Status) -> Iterator[Event]:
     old = {condition.type: condition for condition in before.conditions}
     new = {condition.type: condition for condition in after.conditions}
-    for kind, status, type_ in _EVENTS:
-        now_told = new.get(kind)
-        if now_told is None or now_told.status != status or not _changed(kind, old.get(kind), now_told):
-            continue
-        if kind == "Ready" and status == "False" and (kind not in old or old[kind].status != "True"):
-            continue  # not ready yet is no news, no longer ready is
-        reason = "RolloutStarted" if kind == "Progressing" else now_told.reason
-        yield Event(type_, reason, now_told.message)
+    for news in _NEWS:
+        told = new.get(news.kind)
+        if told is not None and news.tells(old.get(news.kind), told):
+            yield Event(news.type, news.reason or told.reason, news.message or told.message)
     rotated = [each.secrets.rotated_at if each.secrets else None for each in (before, after)]
     if None not in rotated and rotated[0] != rotated[1]:
         yield Event("Normal", "KeysRotated", "every pod holds the new keys, and they sign from now on")
 
 
-def _changed(kind: str, old: Condition | None, new: Condition) -> bool:
-    if old is None or old.status != new.status:
-        return True
-    # Stuck for another reason is another state; a rollout's phases are told by the condition alone.
-    return kind in {"Stalled", "BackupHealthy"} and old.reason != new.reason
-
-
-def database_verdict(answers: Sequence[ReadinessReport]) -> Verdict | None:
-    """From the check DatabaseReachable on the stable pods; None when none has answered."""
+def database_verdict(answers: Sequence[ReadinessReport], *, silent: bool) -> Verdict | None:
+    """From the check DatabaseReachable on the stable pods, by what they last said. ``silent``: they have all stopped to
+    say anything; None when they have just not been heard yet."""
     checks = [check for answer in answers for check in answer.checks if check.id == "DatabaseReachable"]
-    if not checks:
-        return None
-    bad = [check for check in checks if check.status is CheckStatus.FAIL]
-    if bad:
-        return Verdict("False", bad[0].reason or "DatabaseUnreachable", bad[0].message)
-    return Verdict("True", "DatabaseReachable", "")
+    bad = next((check for check in checks if check.status is CheckStatus.FAIL), None)
+    if bad is not None:
+        reason = bad.reason if re.fullmatch(_REASON, bad.reason) else "DatabaseUnreachable"
+        return Verdict("False", reason, ": ".join(part for part in (bad.message, bad.action) if part))
+    if checks:
+        return Verdict("True", "DatabaseReachable", "")
+    return Verdict("Unknown", "NoAnswer", "no stable pod answers the question for its readiness") if silent else None
 
 
 def stable_replicas(found: Inventory, instance: str, state: State) -> tuple[int, int]:

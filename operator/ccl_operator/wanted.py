@@ -7,7 +7,6 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from ccl_contract.keys import DEPLOYMENT_ID
-from ccl_contract.readiness import KeyIds
 from ccl_operator import facts, inventory, names, pooling, secrets
 from ccl_operator.actions import Manifest, Resource
 from ccl_operator.api.rules import violations
@@ -96,14 +95,8 @@ def _settled(
 ) -> Wanted:
     target = Target.of(observed.owner)
     present = secrets.decoded(found.get(names.SECRET, names.keys(target.instance)))
-    rotation = rotate(
-        secrets.keys_data(present, spec, entropy=entropy, now=now),
-        spec,
-        known=status.secrets,
-        held=_held(observed, found, status, now),
-        entropy=entropy,
-        now=now,
-    )
+    holders = facts.key_holders(found, observed.probes, now)
+    rotation = rotate(present, spec, known=status.secrets, held=holders, entropy=entropy, now=now)
     keys = rotation.keys
     kept = _kept_account(found, target, status)
     database = _database(kept, spec, target, entropy)
@@ -138,17 +131,6 @@ def _settled(
         unread=external.unread,
         drawn=tuple(drawn),
     )
-
-
-def _held(observed: Observed, found: Inventory, status: Status, now: datetime) -> tuple[KeyIds | None, ...]:
-    """The key ids that each living web pod reports, None for one that has not answered lately."""
-    revisions = dict.fromkeys(each.revision for each in (status.stable, status.candidate) if each is not None)
-    answers = [
-        facts.fresh_answer(observed.probes.get(pod["metadata"]["uid"]), revision, now)
-        for revision in revisions
-        for pod in facts.living_web_pods(found, revision)
-    ]
-    return tuple(answer.keys if answer is not None else None for answer in answers)
 
 
 def _kept_account(found: Inventory, target: Target, status: Status) -> dict[str, str]:

@@ -19,6 +19,8 @@ Phase = Literal["Pending", "Progressing", "Ready", "Degraded", "Paused", "Stalle
 RolloutPhase = Literal["Idle", "Preparing", "Migrating", "Starting", "Checking", "Switching", "Aborted"]
 ConditionStatus = Literal["True", "False", "Unknown"]
 MESSAGE_MAX: Final = 4096
+#: Pods that are named; there may be more.
+WAITING_MAX: Final = 20
 
 
 class Condition(Shape):
@@ -106,6 +108,9 @@ class SecretsStatus(Shape):
     rotate: Annotated[str, Field(max_length=64)] = Field(
         default="", description="The value of spec.secrets.rotate that was last acted upon."
     )
+    waiting_for: Annotated[tuple[Annotated[str, Field(max_length=253)], ...], Field(max_length=WAITING_MAX)] = Field(
+        default=(), description="Pods that have not said yet that they hold the new keys."
+    )
 
 
 class Images(Shape):
@@ -152,9 +157,12 @@ def parse_status(owner: Manifest) -> Status:
 
 
 def render_status(status: Status) -> Manifest:
-    """As JSON for the status subresource: absent instead of null, and in the rollout absent instead of empty."""
+    """As JSON for the status subresource: absent instead of null, and in rollout and secrets absent instead of
+    empty."""
     rendered = status.model_dump(mode="json", by_alias=True, exclude_none=True)
-    rendered["rollout"] = {key: value for key, value in rendered["rollout"].items() if value not in ("", [])}
+    for part in ("rollout", "secrets"):
+        if part in rendered:
+            rendered[part] = {key: value for key, value in rendered[part].items() if value not in ("", [])}
     return rendered
 
 

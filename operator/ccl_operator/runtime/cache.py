@@ -5,6 +5,7 @@ and the last gate answers. Losing all of it costs nothing: it is built anew from
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from ccl_operator import names
@@ -154,6 +155,8 @@ class Cache:
     def put_probe(self, key: Key, pod_uid: str, probe: Probe) -> bool:
         """Remember a gate answer. True when it says something else than the last one."""
         before = self.probes(key).get(pod_uid)
+        if before is not None and probe.report is None:
+            probe = replace(probe, silent_since=before.quiet_since)
         self._probes[key] = MappingProxyType({**self.probes(key), pod_uid: probe})
         return before is None or (before.report, before.error) != (probe.report, probe.error)
 

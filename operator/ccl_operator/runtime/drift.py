@@ -10,8 +10,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from ccl_operator import names
 from ccl_operator.actions import Manifest
+from ccl_operator.ownership import is_our_apply
 
 #: Says what the object is; not among the managed fields.
 IDENTITY: Final = frozenset({"apiVersion", "kind"})
@@ -38,11 +38,7 @@ def drift(wanted: Manifest, live: Manifest) -> tuple[str, ...]:
 
 def _owned(live: Manifest) -> Mapping[str, Any] | None:
     for entry in live["metadata"].get("managedFields") or ():
-        if (
-            entry.get("manager") == names.FIELD_MANAGER
-            and entry.get("operation") == "Apply"
-            and not entry.get("subresource")
-        ):
+        if is_our_apply(entry):
             found: Mapping[str, Any] = entry.get("fieldsV1") or {}
             return found
     return None

@@ -30,6 +30,11 @@ class Metrics:
             registry=self.registry,
             buckets=SECONDS,
         )
+        self.interrupted = Gauge(
+            "ccl_operator_interrupted_objects",
+            "CclDeployments whose passes keep ending early because of the API server: five in a row, or for a minute.",
+            registry=self.registry,
+        )
         self.queue_depth = Gauge(
             "ccl_operator_queue_depth",
             "CclDeployments waiting for a worker; 0 in a standby.",
@@ -75,7 +80,8 @@ class Metrics:
 
 
 class Conditions(Collector):
-    """One series per object and condition, of the value 1, with the status as a label (as kube-state-metrics does)."""
+    """One series per object and condition, of the value 1, with status and reason as labels (as kube-state-metrics
+    has them)."""
 
     def __init__(self, owners: Callable[[], Iterable[Manifest]]) -> None:
         self._owners = owners
@@ -85,10 +91,11 @@ class Conditions(Collector):
         found = GaugeMetricFamily(
             "ccl_operator_condition",
             "Conditions of the CclDeployments, as last written.",
-            labels=["namespace", "name", "type", "status"],
+            labels=["namespace", "name", "type", "status", "reason"],
         )
         for owner in self._owners():
             metadata = owner["metadata"]
             for one in (owner.get("status") or {}).get("conditions") or ():
-                found.add_metric([metadata["namespace"], metadata["name"], one["type"], one["status"]], 1.0)
+                told = [one["type"], one["status"], one["reason"]]
+                found.add_metric([metadata["namespace"], metadata["name"], *told], 1.0)
         yield found

@@ -3,20 +3,21 @@
 The only place where the pure core meets the shell. Says what happened; when to look again is ``workers``' business.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 import structlog
 
-from ccl_operator import names
-from ccl_operator.actions import Key, Manifest, Plan, Resource
+from ccl_operator import names, report
+from ccl_operator.actions import Event, Key, Manifest, Plan, Resource
+from ccl_operator.api.status import parse_status, render_status, whole_second
 from ccl_operator.config import Config
 from ccl_operator.observe import Observed, observe
 from ccl_operator.plan import plan
 from ccl_operator.runtime.cache import Cache
-from ccl_operator.runtime.errors import Forbidden, NotFound, Refused
+from ccl_operator.runtime.errors import ApiError, Forbidden, NamespaceTerminating, NotFound, Refused
 from ccl_operator.runtime.events import Events
 from ccl_operator.runtime.prober import Prober
 from ccl_operator.runtime.references import References
@@ -58,6 +59,13 @@ class Reconciler:
 
     async def reconcile(self, key: Key) -> Outcome:
         """Do one pass. Raises TryLater."""
+        try:
+            return await self._pass(key)
+        except NamespaceTerminating as error:
+            log.info("namespace is being deleted", action="reconcile.leaving", name=key.name, error=str(error))
+            return Outcome("gone")
+
+    async def _pass(self, key: Key) -> Outcome:
         forbidden = await self._read_references(key)
         observed = observe(self._cache, key)
         if observed is None:
@@ -65,14 +73,14 @@ class Reconciler:
             return Outcome("gone")
         wanted = self._plan(observed)
         taken = await self._writer.taken(key, observed.owner, wanted.applies)
-        if self._cache.set_foreign(key, taken.foreign):
+        if self._cache.set_foreign(key, taken.foreign) or taken.found:
             # The plan was made without knowing that: make it anew before anything is written.
-            return Outcome("foreign", wrote=True)
+            return Outcome("foreign" if taken.foreign else "wrote", wrote=True)
         self._prober.set_targets(key, wanted.probes)
-        barred = taken.foreign | taken.leaving
+        barred = taken.barred
         free = [one for one in wanted.applies if (one.resource, one.manifest["metadata"]["name"]) not in barred]
         written = await self._writer.write(key, free, wanted.deletes)
-        written.forbidden.update(forbidden)
+        written.forbidden.update(taken.forbidden | forbidden)
         return await self._conclude(key, observed.owner, wanted, written, taken)
 
     async def _read_references(self, key: Key) -> dict[Resource, str]:
@@ -81,9 +89,23 @@ class Reconciler:
             return {}
         try:
             await self._references.refresh(key, owner)
-        except Forbidden as error:
+        except (Forbidden, Refused) as error:
             return {names.SECRET: error.message}
         return {}
+
+    async def interrupted(self, key: Key, why: str) -> None:
+        """Tell that passes over an object keep ending early; best effort, and nothing else in the status changes."""
+        owner = self._cache.owner(key)
+        if owner is None:
+            return
+        known = parse_status(owner)
+        generation = int(owner["metadata"].get("generation", 0))
+        status = report.interrupted(known, why, generation, whole_second(self._now()))
+        try:
+            if await self._writer.write_status(owner, render_status(status)):
+                await self._post(owner, report.events(known, status))
+        except ApiError as error:
+            log.warning("status not written", action="status.lost", name=key.name, error=str(error))
 
     def _plan(self, observed: Observed) -> Plan:
         return plan(observed, now=self._now(), config=self._config, entropy=self._entropy(256))
@@ -91,8 +113,7 @@ class Reconciler:
     async def _conclude(self, key: Key, owner: Manifest, wanted: Plan, written: Written, taken: Names) -> Outcome:
         news = self._cache.set_forbidden(key, written.forbidden)
         news |= self._cache.set_refused(key, written.refused)
-        for event in wanted.events:
-            await self._events.post(owner, event)
+        await self._post(owner, wanted.events)
         wrote = written.wrote or news
         if wanted.status is not None:
             try:
@@ -104,6 +125,10 @@ class Reconciler:
                 return Outcome("refused", blocked=True)
         blocked = bool(written.forbidden or written.refused or taken.foreign or taken.leaving)
         return Outcome(_word(written, taken, wrote), wrote, blocked, wanted.requeue_at)
+
+    async def _post(self, owner: Manifest, events: Iterable[Event]) -> None:
+        for event in events:
+            await self._events.post(owner, event)
 
 
 def _word(written: Written, taken: Names, wrote: bool) -> Word:

@@ -17,6 +17,14 @@ Operation = dict[str, Any]
 
 #: Set by the API server or by controllers; never part of a repair.
 _LEFT_ALONE: Final = frozenset({"apiVersion", "kind", "metadata", "status"})
+#: Labels that say what an object is to us; others may tell of the moment it was made.
+_FOUND_BY: Final = (
+    names.NAME_LABEL,
+    names.INSTANCE_LABEL,
+    names.COMPONENT_LABEL,
+    names.MANAGED_BY_LABEL,
+    names.REVISION_LABEL,
+)
 
 
 def repair(wanted: Manifest, live: Manifest) -> list[Operation]:
@@ -27,6 +35,23 @@ def repair(wanted: Manifest, live: Manifest) -> list[Operation]:
     parts = {name: value for name, value in plain(wanted).items() if name not in _LEFT_ALONE}
     found = list(_maps("", parts, live))
     return [_same_version(live), *found] if found else []
+
+
+def relabel(wanted: Manifest, live: Manifest) -> list[Operation]:
+    """Set those of the labels by which we find an object that it lacks; empty when it has them all.
+
+    For what is not applied again: its content was drawn at random, or cannot change.
+    """
+    labels, found = wanted["metadata"]["labels"], live["metadata"].get("labels")
+    lacking = {key: labels[key] for key in _FOUND_BY if key in labels and (found or {}).get(key) != labels[key]}
+    if not lacking:
+        return []
+    if found is None:
+        return [_same_version(live), {"op": "add", "path": "/metadata/labels", "value": lacking}]
+    added = [
+        {"op": "add", "path": f"/metadata/labels/{_escaped(key)}", "value": value} for key, value in lacking.items()
+    ]
+    return [_same_version(live), *added]
 
 
 def disown(live: Manifest) -> list[Operation]:

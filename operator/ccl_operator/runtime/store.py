@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from ccl_operator import names
 from ccl_operator.actions import Key, Manifest
+from ccl_operator.ownership import is_our_apply
 
 #: How many deleted UIDs are remembered: enough for answers that are still on their way.
 REMEMBERED: Final = 2_000
@@ -39,13 +40,7 @@ def instance_of(manifest: Manifest) -> Key | None:
 def without_foreign_fields(manifest: Manifest) -> Manifest:
     """The object with only our own entry of managedFields: the others' are large and nobody here reads them."""
     metadata = manifest["metadata"]
-    ours = [
-        entry
-        for entry in metadata.get("managedFields") or ()
-        if entry.get("manager") == names.FIELD_MANAGER
-        and entry.get("operation") == "Apply"
-        and not entry.get("subresource")
-    ]
+    ours = [entry for entry in metadata.get("managedFields") or () if is_our_apply(entry)]
     return {**manifest, "metadata": {**metadata, "managedFields": ours}}
 
 

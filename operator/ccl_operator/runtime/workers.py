@@ -11,6 +11,7 @@ from ccl_operator.actions import Key
 from ccl_operator.runtime.backoff import Backoff
 from ccl_operator.runtime.cache import Cache
 from ccl_operator.runtime.errors import TryLater
+from ccl_operator.runtime.interruptions import Interruptions
 from ccl_operator.runtime.metrics import Metrics
 from ccl_operator.runtime.queue import WorkQueue
 from ccl_operator.runtime.reconcile import Outcome, Reconciler
@@ -43,6 +44,8 @@ class Workers:
         self._metrics, self._backoff, self._clock, self._now = metrics, backoff, clock, now
         self._failures: dict[Key, int] = {}
         self._writes: dict[Key, int] = {}
+        self._interruptions = Interruptions(clock)
+        metrics.interrupted.set_function(lambda: float(self._interruptions.lasting()))
 
     async def run(self) -> None:
         """Work until the queue is closed; a pass that is under way then is finished."""
@@ -72,6 +75,8 @@ class Workers:
                 error=str(error),
                 retry_s=round(delay, 1),
             )
+            if self._interruptions.note(key):
+                await self._reconciler.interrupted(key, str(error))
         except Exception:
             # One object that trips over a bug must not stop the others; it is said loudly and tried again.
             delay = self._fail(key, None)
@@ -86,6 +91,7 @@ class Workers:
             self._metrics.reconcile_seconds.labels(word).observe(self._clock() - started)
 
     def _after(self, key: Key, outcome: Outcome) -> None:
+        self._interruptions.over(key)
         self._writes[key] = self._writes.get(key, 0) + 1 if outcome.wrote else 0
         if outcome.word == "gone":
             self._failures.pop(key, None)

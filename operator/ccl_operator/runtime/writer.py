@@ -5,32 +5,49 @@ No decision about what is wanted (``plan``) or about what comes next (``workers`
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import structlog
 
 from ccl_operator import names
 from ccl_operator.actions import Apply, Delete, Key, Manifest, Resource
+from ccl_operator.ownership import standing
 from ccl_operator.runtime.cache import Cache, Name
 from ccl_operator.runtime.client import Client
 from ccl_operator.runtime.drift import drift, plain
-from ccl_operator.runtime.errors import Forbidden, NotFound, Refused, TryLater
-from ccl_operator.runtime.repair import disown, repair
+from ccl_operator.runtime.errors import Forbidden, NotFound, Refused
+from ccl_operator.runtime.repair import Operation, disown, relabel, repair
+
+#: Why a name is not written in this pass.
+_Hold = Literal["foreign", "leaving", "found"]
 
 log = structlog.get_logger(__name__)
 
 
-class WaitingForGarbageCollection(TryLater):
-    """The name is still held by a child of a CclDeployment that is gone."""
-
-
 @dataclass(frozen=True)
 class Names:
-    """Which of a plan's names must not be written now: held by strangers, or by ours that are being deleted."""
+    """Which of a plan's names must not be written now: held by strangers; by what is being deleted, ours or a
+    predecessor's; not to be looked at, for want of a permission (``hidden``: which).
+
+    ``found``: ours turned up that the plan could not know, because its labels were gone.
+    """
 
     foreign: frozenset[Name]
     leaving: frozenset[Name]
+    hidden: Mapping[Name, str]
+    found: bool
+
+    @property
+    def barred(self) -> frozenset[Name]:
+        """All of them."""
+        return self.foreign | self.leaving | self.hidden.keys()
+
+    @property
+    def forbidden(self) -> dict[Resource, str]:
+        """Missing permissions by kind."""
+        return {resource: message for (resource, _), message in self.hidden.items()}
 
 
 @dataclass
@@ -60,31 +77,54 @@ class Writer:
     async def taken(self, key: Key, owner: Manifest, applies: Iterable[Apply]) -> Names:
         """Look at who holds the names of ``applies`` before the first write; ours are taken into the cache.
 
-        Server-side apply would take a stranger's object over without a word. Raises WaitingForGarbageCollection,
-        TryLater; a kind that may not be read is left to the write's own 403.
+        Server-side apply would take a stranger's object over without a word: what may not be looked at may not be
+        written. Raises TryLater.
         """
-        foreign: set[Name] = set()
-        leaving: set[Name] = set()
+        held: dict[_Hold, set[Name]] = {"foreign": set(), "leaving": set(), "found": set()}
+        hidden: dict[Name, str] = {}
         for one in applies:
-            name = one.manifest["metadata"]["name"]
-            live = self._cache.child(one.resource, key.namespace, name)
-            if live is None:
-                live = await self._read(one.resource, key.namespace, name)
-            if live is None:
+            name = (one.resource, one.manifest["metadata"]["name"])
+            try:
+                hold = await self._hold(key, owner, one)
+            except (Forbidden, Refused) as error:
+                hidden[name] = error.message
                 continue
-            if not names.is_ours(live, key.name):
-                foreign.add((one.resource, name))
-                continue
+            if hold is not None:
+                held[hold].add(name)
+        return Names(frozenset(held["foreign"]), frozenset(held["leaving"]), hidden, bool(held["found"]))
+
+    async def _hold(self, key: Key, owner: Manifest, one: Apply) -> _Hold | None:
+        """What stands in the way of writing this name; None when nothing does. Raises Forbidden, Refused, TryLater."""
+        live = await self._live(one.resource, key.namespace, one.manifest["metadata"]["name"])
+        if live is None:
+            return None
+        whose = standing(live, owner)
+        if whose == "foreign":
+            return "foreign"
+        if whose == "predecessor" or live["metadata"].get("deletionTimestamp"):
             self._cache.put_child(one.resource, live)
-            _refuse_predecessors(one.resource, live, owner)
-            if live["metadata"].get("deletionTimestamp"):
-                leaving.add((one.resource, name))
-        return Names(frozenset(foreign), frozenset(leaving))
+            return "leaving"
+        labels = relabel(one.manifest, live)
+        if labels and (one.once or _never_changes(one.resource, live) or not names.is_ours(live, key.name)):
+            await self._relabel(one.resource, live, labels)
+            return "found"
+        self._cache.put_child(one.resource, live)
+        return None
+
+    async def _relabel(self, resource: Resource, live: Manifest, operations: list[Operation]) -> None:
+        metadata = live["metadata"]
+        fields = [each["path"] for each in operations[1:]]
+        log.warning("relabelling", action="child.relabel", kind=resource.kind, name=metadata["name"], fields=fields)
+        try:
+            answer = await self._client.patch(resource, metadata["namespace"], metadata["name"], operations)
+        except NotFound:
+            return
+        self._cache.put_child(resource, answer)
 
     async def write(self, key: Key, applies: Iterable[Apply], deletes: Iterable[Delete]) -> Written:
         """Apply what differs, in order, then delete. What is forbidden or refused is noted and does not stop the rest.
 
-        Raises TryLater at the first action that may work later: those behind it may rely on it.
+        Raises TryLater at the first action that may work later: those behind it may rely on it; NamespaceTerminating.
         """
         written = Written()
         actions: list[Apply | Delete] = [*applies, *deletes]
@@ -125,10 +165,13 @@ class Writer:
             log.warning("status is not kept as written", action="status.unsettled", name=metadata["name"])
         return True
 
-    async def _read(self, resource: Resource, namespace: str, name: str) -> Manifest | None:
+    async def _live(self, resource: Resource, namespace: str, name: str) -> Manifest | None:
+        known = self._cache.child(resource, namespace, name)
+        if known is not None:
+            return known
         try:
             return await self._client.get(resource, namespace, name)
-        except (NotFound, Forbidden):
+        except NotFound:
             return None
 
     async def _apply(self, key: Key, action: Apply) -> bool:
@@ -157,8 +200,11 @@ class Writer:
 
     async def _applied(self, action: Apply, live: Manifest | None) -> Manifest:
         """Apply; when that is refused because of what others wrote beside our fields, clear that away first."""
+        manifest = action.manifest
+        if action.resource_version:
+            manifest = {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": action.resource_version}}
         try:
-            return await self._client.apply(action.resource, action.manifest)
+            return await self._client.apply(action.resource, manifest)
         except Refused:
             operations = [] if live is None else repair(action.manifest, live)
             if live is None or not operations:
@@ -216,14 +262,6 @@ class Writer:
             name=metadata["name"],
             fields=reasons[:10],
         )
-
-
-def _refuse_predecessors(resource: Resource, live: Manifest, owner: Manifest) -> None:
-    metadata = live["metadata"]
-    owners = [one["uid"] for one in metadata.get("ownerReferences") or () if one.get("kind") == names.OWNER.kind]
-    if owners and owner["metadata"]["uid"] not in owners:
-        request = f"apply {resource.plural} {metadata['namespace']}/{metadata['name']}"
-        raise WaitingForGarbageCollection(request, "it still belongs to a deleted object of the same name", after=2.0)
 
 
 def _never_changes(resource: Resource, live: Manifest) -> bool:

@@ -15,9 +15,11 @@ from ccl_contract.readiness import Check, CheckStatus, KeyIds, ReadinessReport
 from ccl_contract.schema import Database, SchemaState
 from ccl_operator import names
 from ccl_operator.actions import Delete, Event, Plan, Resource
+from ccl_operator.api.status import parse_status, render_status
 from ccl_operator.config import Config
 from ccl_operator.observe import Observed, Probe
 from ccl_operator.plan import plan
+from ccl_operator.report import interrupted
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 CONFIG = Config(
@@ -76,12 +78,18 @@ MIGRATED: dict[str, Any] = {
 }
 
 
+class Crash(Exception):
+    """The operator has died."""
+
+
 @dataclass
 class SimulatedCluster:
     """``answers``: image → gate answer of its pods, None for no answer. ``migrations``: image → report or failure.
 
     ``migrating``: image → whether the database has answered its migration, which then goes on without end.
-    ``frozen``: names of objects, and images, for which no controller does anything.
+    ``frozen``: names of objects, and images, for which no controller does anything. ``mute``: names of pods that answer
+    nobody. ``crash_after``: the operator dies behind that write, counted from 1 (``Crash``); its successor comes by
+    the next ``reconcile``.
     """
 
     spec: dict[str, Any] = field(default_factory=lambda: copy.deepcopy(SPEC))
@@ -97,8 +105,12 @@ class SimulatedCluster:
     writes: int = 0
     served: list[str | None] = field(default_factory=list)
     frozen: set[str] = field(default_factory=set)
+    mute: set[str] = field(default_factory=set)
+    crash_after: int = 0
     served_kinds: frozenset[Resource] = frozenset()
     _serial: int = 0
+    _asked: frozenset[str] = frozenset()
+    _silent_since: dict[str, datetime] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.owner = self._new_owner()
@@ -139,9 +151,9 @@ class SimulatedCluster:
         for _ in range(passes):
             if until():
                 return
-            before = self.writes
+            before = (self.writes, self._asked)
             result = self.reconcile()
-            if not self.controllers() and self.writes == before:
+            if not self.controllers() and (self.writes, self._asked) == before:
                 if result.requeue_at is None or result.requeue_at - self.now > timedelta(minutes=10):
                     return
                 self.now = max(result.requeue_at, self.now + timedelta(seconds=1))
@@ -173,8 +185,21 @@ class SimulatedCluster:
         self.events += result.events
         if result.status is not None and result.status != self.owner.get("status"):
             self.owner = {**self.owner, "status": json.loads(json.dumps(result.status))}
-            self.writes += 1
+            self._wrote()
+        self._asked = frozenset(target.pod_uid for target in result.probes)
         return result
+
+    def interrupt(self, why: str) -> None:
+        """What is told when the API server keeps ending passes early."""
+        status = interrupted(parse_status(self.owner), why, self.owner["metadata"]["generation"], self.now)
+        self.owner = {**self.owner, "status": json.loads(json.dumps(render_status(status)))}
+
+    def _wrote(self) -> None:
+        self.writes += 1
+        if self.writes == self.crash_after:
+            self._asked = frozenset()
+            self._silent_since.clear()
+            raise Crash
 
     # -- what the cluster does
 
@@ -194,14 +219,14 @@ class SimulatedCluster:
         if "status" in old:
             fresh["status"] = old["status"]
         self.objects[resource, name] = fresh
-        self.writes += 1
+        self._wrote()
 
     def _delete(self, action: Delete) -> None:
         present = self.objects[action.resource, action.name]
         assert present["metadata"]["uid"] == action.uid
         assert present["metadata"]["resourceVersion"] == action.resource_version
         del self.objects[action.resource, action.name]
-        self.writes += 1
+        self._wrote()
 
     def controllers(self) -> bool:
         """One round of every controller; whether any of them did something."""
@@ -316,14 +341,20 @@ class SimulatedCluster:
             }
 
     def _probes(self) -> dict[str, Probe]:
+        """What the pods said that the last plan wanted to be asked."""
         found: dict[str, Probe] = {}
-        for (resource, _), pod in self.objects.items():
-            labels = pod["metadata"].get("labels", {})
-            if resource == names.POD and labels.get(names.COMPONENT_LABEL) == names.WEB:
-                revision = labels[names.REVISION_LABEL]
-                answer = self.answers.get(pod["spec"]["containers"][0]["image"], passing)(revision)
-                answer = answer and answer.model_copy(update={"keys": self._held()})
-                found[pod["metadata"]["uid"]] = Probe(self.now, answer, "" if answer else "timeout")
+        for (resource, name), pod in self.objects.items():
+            uid = pod["metadata"].get("uid")
+            if resource != names.POD or uid not in self._asked:
+                continue
+            image, revision = pod["spec"]["containers"][0]["image"], pod["metadata"]["labels"][names.REVISION_LABEL]
+            answer = None if name in self.mute else self.answers.get(image, passing)(revision)
+            if answer is None:
+                since = self._silent_since.setdefault(uid, self.now)
+                found[uid] = Probe(self.now, None, "timeout", since)
+            else:
+                self._silent_since.pop(uid, None)
+                found[uid] = Probe(self.now, answer.model_copy(update={"keys": self._held()}))
         return found
 
     def _held(self) -> KeyIds:

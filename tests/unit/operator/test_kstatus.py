@@ -5,17 +5,18 @@ cli-utils, pkg/kstatus/status: "generic" rules, then the condition Ready).
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
-from ccl_operator import report
+from ccl_operator import names, report
 from ccl_operator.api.status import Rollout, StableRevision, Status, render_status
 from ccl_operator.backup_health import Verdict
 from ccl_operator.report import Findings
 from ccl_operator.rollout import ACTIVE, State
-from tests.unit.operator.conftest import START
+from tests.unit.operator.conftest import SPEC, START, SimulatedCluster
 
 STABLE = StableRevision(revision="0123456789", image="ccl-service:1", since=START)
 SERVING = Verdict("True", "Serving", "revision 0123456789 serves with its pods ready")
@@ -103,6 +104,9 @@ SITUATIONS = [
     Situation("no backup came", "Current", idle(backup=Verdict("False", "BackupOverdue", "none since"))),
     Situation("the database is away, pods still ready", "Current", idle(database=Verdict("False", "Timeout", "5 s"))),
     Situation("the database is away, pods not ready", "InProgress", idle(database=REFUSED, serving=SHORT)),
+    Situation("the database's state is not known", "Current", idle(database=Verdict("Unknown", "NoAnswer", "silent"))),
+    Situation("keys wait for a pod", "InProgress", idle(rotation="keys wait for ccl-web-0")),
+    Situation("keys wait for a pod, and something is stuck", "Failed", idle(rotation="wait", stuck=stuck("Forbidden"))),
     Situation("the change has not been seen", "InProgress", idle(), observed=2),
     Situation("failed, and the repair has not been seen", "InProgress", idle(stuck=stuck("InvalidSpec")), observed=2),
     Situation("being deleted", "Terminating", idle(), metadata={"deletionTimestamp": "2030-01-01T00:00:00Z"}),
@@ -139,6 +143,76 @@ def test_nothing_is_on_its_way_and_stuck_at_once_and_what_is_wrong_is_explained(
     bad = [conditions["Stalled"]] if conditions["Stalled"]["status"] == "True" else []
     bad += [conditions["Ready"]] if conditions["Ready"]["status"] == "False" else []
     assert all(condition["message"] for condition in bad)
+
+
+NEW = "localhost/ccl/ccl-service:2"
+Play = Callable[[SimulatedCluster], None]
+
+
+def paused_with_a_newer_specification(cluster: SimulatedCluster) -> None:
+    cluster.change(paused=True, image=NEW)
+    cluster.run()
+
+
+def paused_as_it_is(cluster: SimulatedCluster) -> None:
+    cluster.change(paused=True)
+    cluster.run()
+
+
+def no_stable_pod_answers(cluster: SimulatedCluster) -> None:
+    cluster.answers[SPEC["image"]] = lambda _: None
+    cluster.run()
+    assert cluster.condition("DatabaseReachable") == ("Unknown", "NoAnswer")
+
+
+def a_rotation_waits(cluster: SimulatedCluster) -> None:
+    revision = cluster.status["stable"]["revision"]
+    cluster.mute = {f"{names.jobs('ccl', revision)}-0"}
+    cluster.change(secrets={**SPEC["secrets"], "rotate": "today"})
+    cluster.run(until=lambda: cluster.condition("Reconciling")[1] == "RotationWaiting")
+
+
+def a_rotation_is_under_way(cluster: SimulatedCluster) -> None:
+    cluster.change(secrets={**SPEC["secrets"], "rotate": "today"})
+    cluster.run(until=lambda: "rotate" in cluster.status["secrets"])
+
+
+def writes_keep_failing(cluster: SimulatedCluster) -> None:
+    cluster.interrupt("patch services/ccl: HTTP 500")
+    assert cluster.condition("Reconciling") == ("True", "ApiError")
+
+
+def writes_keep_failing_where_something_was_stuck(cluster: SimulatedCluster) -> None:
+    cluster.refused[names.SERVICE, "ccl"] = "no"
+    cluster.reconcile()
+    assert cluster.condition("Stalled") == ("True", "ApplyRefused")
+    cluster.interrupt("patch services/ccl: HTTP 500")
+    assert cluster.condition("Stalled") == ("Unknown", "ApiError")
+
+
+def writes_failed_and_do_not_any_more(cluster: SimulatedCluster) -> None:
+    writes_keep_failing_where_something_was_stuck(cluster)
+    cluster.refused.clear()
+    cluster.run()
+
+
+PLAYS: list[tuple[Play, str]] = [
+    (paused_as_it_is, "Current"),
+    (paused_with_a_newer_specification, "InProgress"),
+    (no_stable_pod_answers, "Current"),
+    (a_rotation_is_under_way, "Current"),
+    (a_rotation_waits, "InProgress"),
+    (writes_keep_failing, "InProgress"),
+    (writes_keep_failing_where_something_was_stuck, "InProgress"),
+    (writes_failed_and_do_not_any_more, "Current"),
+]
+
+
+@pytest.mark.parametrize(("play", "expected"), PLAYS, ids=lambda each: getattr(each, "__name__", each))
+def test_tools_read_what_passes_have_written_as_it_is(promoted, play, expected):
+    play(promoted)
+    assert verdict(promoted.owner) == expected
+    assert {promoted.condition("Reconciling")[0], promoted.condition("Stalled")[0]} != {"True"}
 
 
 def test_the_very_first_write_is_read_as_on_its_way():

@@ -9,6 +9,7 @@ import pytest
 from ccl_contract.readiness import CheckStatus
 from ccl_operator import names
 from ccl_operator.plan import plan
+from ccl_operator.rollout import FRESH
 from tests.unit.operator.conftest import CONFIG, SPEC, SimulatedCluster
 
 NEW = "localhost/ccl/ccl-service:2"
@@ -238,11 +239,64 @@ def test_a_stable_revision_whose_pods_are_not_ready_is_degraded(promoted):
     assert promoted.status["readyReplicas"] == 1
 
 
-def test_an_unreachable_database_is_told_in_its_own_condition(promoted, failing):
+def test_the_troubles_of_stable_pods_are_named(promoted):
+    revision = promoted.status["stable"]["revision"]
+    promoted.objects[names.DEPLOYMENT, f"ccl-web-{revision}"]["status"]["readyReplicas"] = 1
+    waiting = {"state": {"waiting": {"reason": "CrashLoopBackOff", "message": "secret words"}}}
+    promoted.objects[names.POD, f"ccl-web-{revision}-0"]["status"]["containerStatuses"] = [waiting]
+    promoted.reconcile()
+    assert promoted.condition_message("Ready") == f"ccl-web-{revision}: 1 of 2 pods ready (CrashLoopBackOff)"
+
+
+def test_an_unreachable_database_is_told_in_its_own_condition_with_what_to_do(promoted, failing):
     promoted.answers[SPEC["image"]] = lambda revision: failing(revision, "DatabaseReachable")
     promoted.reconcile()
-    assert promoted.condition("DatabaseReachable")[0] == "False"
+    assert promoted.condition("DatabaseReachable") == ("False", "DatabaseUnreachable")
+    assert promoted.condition_message("DatabaseReachable") == "no sender is set: set mail.from"
     assert promoted.condition("Ready") == ("True", "Serving")
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"), [("ConnectionRefused", "ConnectionRefused"), ("no route", "DatabaseUnreachable")]
+)
+def test_a_reason_of_a_check_is_taken_when_conditions_may_carry_it(promoted, failing, reason, told):
+    def answer(revision):
+        report = failing(revision, "DatabaseReachable")
+        return report.model_copy(update={"checks": (report.checks[0].model_copy(update={"reason": reason}),)})
+
+    promoted.answers[SPEC["image"]] = answer
+    promoted.reconcile()
+    assert promoted.condition("DatabaseReachable") == ("False", told)
+
+
+def test_when_no_stable_pod_answers_any_more_nobody_knows_of_the_database(promoted):
+    promoted.answers[SPEC["image"]] = lambda _: None
+    result = promoted.reconcile()
+    assert promoted.condition("DatabaseReachable")[0] == "True"
+    assert result.requeue_at == promoted.now + FRESH
+    promoted.now += FRESH
+    promoted.reconcile()
+    assert promoted.condition("DatabaseReachable") == ("Unknown", "NoAnswer")
+    promoted.answers.clear()
+    promoted.reconcile()
+    assert promoted.condition("DatabaseReachable") == ("True", "DatabaseReachable")
+
+
+def test_when_no_stable_pod_runs_nobody_knows_of_the_database(promoted):
+    for (kind, _), each in promoted.objects.items():
+        if kind == names.POD:
+            each["status"] = {"phase": "Pending"}
+    promoted.reconcile()  # what they said before counts in this pass
+    promoted.reconcile()
+    assert promoted.condition("DatabaseReachable") == ("Unknown", "NoAnswer")
+
+
+def test_what_others_own_is_not_deleted_though_it_carries_our_labels(promoted):
+    reference = {"apiVersion": "example.com/v1", "kind": "Gate", "name": "x", "uid": "y"}
+    metadata = {"name": "theirs", "uid": "1", "resourceVersion": "1", "labels": names.labels("ccl")}
+    promoted.objects[names.INGRESS, "theirs"] = {"metadata": metadata | {"ownerReferences": [reference]}}
+    promoted.objects[names.INGRESS, "left"] = {"metadata": metadata | {"name": "left"}}
+    assert [each.name for each in promoted.reconcile().deletes] == ["left"]
 
 
 def test_a_warning_blocks_only_when_the_spec_treats_it_as_a_failure(promoted, failing):

@@ -1,21 +1,10 @@
 """Back-off and token bucket."""
 
-from dataclasses import dataclass
-
 import pytest
 
 from ccl_operator.runtime.backoff import Backoff
 from ccl_operator.runtime.pace import TokenBucket
-
-
-@dataclass
-class Clock:
-    """A monotonic clock that tests move."""
-
-    now: float = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.unit.operator.runtime.clock import Clock
 
 
 @pytest.mark.parametrize(("failures", "longest"), [(1, 1), (2, 2), (3, 4), (7, 64), (8, 120), (10_000, 120)])

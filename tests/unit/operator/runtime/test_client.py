@@ -1,0 +1,74 @@
+"""The client keeps its own pace, whoever asks and how many at once; the Lease goes before all."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from aiohttp import web
+from kubernetes.aio.client.configuration import Configuration
+
+from ccl_operator import names
+from ccl_operator.runtime.client import BURST, QPS, READ_BURST, READ_QPS, Client
+from ccl_operator.runtime.metrics import Metrics
+from ccl_operator.runtime.rbac import LEASE
+
+#: Seconds that those have to wait who come after the burst.
+WAIT = 0.5
+
+
+@asynccontextmanager
+async def connected() -> AsyncIterator[Client]:
+    """A client of a server that says yes to everything."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({"metadata": {}})
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    configuration = Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}")
+    try:
+        async with Client(configuration, Metrics(), time.monotonic) as client:
+            yield client
+    finally:
+        await runner.cleanup()
+
+
+def read(client: Client) -> Awaitable[Any]:
+    return client.get(names.SECRET, "loans", "ccl")
+
+
+def write(client: Client) -> Awaitable[Any]:
+    return client.apply(names.SECRET, {"metadata": {"namespace": "loans", "name": "ccl"}})
+
+
+async def lasted(calls: list[Awaitable[Any]]) -> float:
+    started = time.monotonic()
+    await asyncio.gather(*calls)
+    return time.monotonic() - started
+
+
+@pytest.mark.parametrize(("call", "rate", "burst"), [(read, READ_QPS, READ_BURST), (write, QPS, BURST)])
+async def test_requests_beyond_the_burst_go_at_the_rate(
+    call: Callable[[Client], Awaitable[Any]], rate: float, burst: float
+) -> None:
+    async with connected() as client:
+        assert await lasted([call(client) for _ in range(int(burst + WAIT * rate))]) >= WAIT
+
+
+async def test_the_lease_waits_for_nobody() -> None:
+    async with connected() as client:
+        # As much as the next twenty seconds have room for.
+        others = [asyncio.ensure_future(write(client)) for _ in range(int(BURST + 20 * QPS))]
+        renewal = client.replace(LEASE, {"metadata": {"namespace": "loans", "name": "ccl-operator"}})
+        await renewal
+        assert [each for each in others if not each.done()]
+        for each in others:
+            each.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
