@@ -1,9 +1,10 @@
 """Posts Kubernetes events about CclDeployments: few, and never at the price of a reconcile."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import structlog
 
@@ -23,6 +24,8 @@ SILENCE: Final = 60.0
 REMEMBERED: Final = 2_000
 NOTE_MAX: Final = 1_000
 
+Used = TypeVar("Used")
+
 log = structlog.get_logger(__name__)
 
 
@@ -41,6 +44,7 @@ class Events:
     ) -> None:
         self._client, self._metrics, self._instance = client, metrics, instance
         self._clock, self._now, self._unique = clock, now, unique
+        #: Both with the latest used last.
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
         self._said: OrderedDict[tuple[str, Event], float] = OrderedDict()
 
@@ -57,14 +61,15 @@ class Events:
 
     def _may_say(self, uid: str, event: Event) -> bool:
         now = self._clock()
-        if now - self._said.get((uid, event), -SILENCE) < SILENCE:
+        if now - self._said.get((uid, event), -math.inf) < SILENCE:
             return False
         bucket = self._buckets.setdefault(uid, TokenBucket(RATE, BURST, self._clock))
+        _keep_latest(self._buckets, uid)
+        if not bucket.try_take():
+            return False
         self._said[uid, event] = now
-        for known in (self._said, self._buckets):
-            while len(known) > REMEMBERED:
-                known.popitem(last=False)
-        return bucket.try_take()
+        _keep_latest(self._said, (uid, event))
+        return True
 
     def _manifest(self, owner: Manifest, event: Event) -> Manifest:
         metadata = owner["metadata"]
@@ -88,3 +93,10 @@ class Events:
                 "uid": metadata["uid"],
             },
         }
+
+
+def _keep_latest(known: OrderedDict[Used, Any], used: Used) -> None:
+    """Forget what was used the longest ago, when there is too much. ``used`` is used now."""
+    known.move_to_end(used)
+    while len(known) > REMEMBERED:
+        known.popitem(last=False)
