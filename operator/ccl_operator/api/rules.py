@@ -4,7 +4,7 @@ the reconcile, because an older CRD may still be installed. Here is what joins f
 A transition rule compares with the object before the change; only the API server sees both, so it has no check here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Final
 
@@ -45,6 +45,23 @@ def _extra_env_rule(component: str, pick: Callable[[Spec], frozenset[str]]) -> R
         cel=f"!has(self.extraEnv) || self.extraEnv.all(v, !(v.name in [{reserved}]))",
         message=f"{component}.extraEnv must not set a variable that the operator sets itself",
         holds=lambda _, spec: not pick(spec) & (RENDERED - EITHER),
+    )
+
+
+def _unique_rule(field: str, pick: Callable[[Spec], Iterable[str]]) -> Rule:
+    """Names in a list that the children keep by name: server-side apply answers 500 to a double one."""
+    *parents, last = field.split(".")
+    here = f"self.{last}"
+
+    def holds(_: str, spec: Spec) -> bool:
+        found = [*pick(spec)]
+        return len(set(found)) == len(found)
+
+    return Rule(
+        path=("spec", *parents),
+        cel=f"!has({here}) || {here}.all(a, {here}.exists_one(b, a.name == b.name))",
+        message=f"{field} must not hold a name twice",
+        holds=holds,
     )
 
 
@@ -209,6 +226,9 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     _extra_env_rule("web", lambda spec: frozenset(item.name for item in spec.web.extra_env)),
     _extra_env_rule("jobs", lambda spec: frozenset(item.name for item in spec.jobs.extra_env)),
+    _unique_rule("imagePullSecrets", lambda spec: (each.name for each in spec.image_pull_secrets)),
+    _unique_rule("web.extraEnv", lambda spec: (each.name for each in spec.web.extra_env)),
+    _unique_rule("jobs.extraEnv", lambda spec: (each.name for each in spec.jobs.extra_env)),
     _immutable(
         "has(self.database.embedded) == has(oldSelf.database.embedded)",
         "database cannot change between urlFrom and embedded: the data would stay behind",

@@ -213,6 +213,19 @@ CASES: Final = (
         {"jobs.extraEnv": [{"name": "NODE_ENV", "value": "development"}]},
     ),
     Case(
+        "imagePullSecrets must not hold a name twice",
+        {"imagePullSecrets": [{"name": "one"}, {"name": "two"}]},
+        {"imagePullSecrets": [{"name": "one"}, {"name": "two"}, {"name": "one"}]},
+    ),
+    *(
+        Case(
+            f"{component}.extraEnv must not hold a name twice",
+            {f"{component}.extraEnv": [{"name": "A", "value": "1"}, {"name": "B", "value": "1"}]},
+            {f"{component}.extraEnv": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]},
+        )
+        for component in ("web", "jobs")
+    ),
+    Case(
         "extraEnv must not set SENTRY_DSN beside secrets.sentry",
         {"web.extraEnv": [{"name": "SENTRY_DSN", "value": "https://k@sentry.example.com/1"}]},
         {"secrets.sentry": {"secretRef": "sentry"}, "web.extraEnv": [{"name": "SENTRY_DSN", "value": "x"}]},
