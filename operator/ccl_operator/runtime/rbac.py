@@ -20,6 +20,8 @@ LEASE: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 WATCHED: Final = ("list", "watch")
 #: A server-side apply that makes the object needs ``create`` as well as ``patch``.
 WRITTEN: Final = ("create", "delete", "get", *WATCHED, "patch")
+#: Data outlives the CclDeployment, and pods have an identity as long as there is one: no code path deletes these.
+_KEPT: Final = (names.VOLUME_CLAIM, names.SERVICE_ACCOUNT)
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,7 @@ class Permission:
 def _of_child(resource: Resource) -> Permission:
     if resource in names.READ_ONLY:
         return Permission(resource, WATCHED)
-    if resource == names.VOLUME_CLAIM:
-        # Data outlives the CclDeployment: no code path may delete a volume.
+    if resource in _KEPT:
         return Permission(resource, tuple(verb for verb in WRITTEN if verb != "delete"))
     return Permission(resource, WRITTEN)
 
