@@ -48,6 +48,8 @@ def applies(wanted: Wanted, stable: str | None) -> Iterator[Apply]:
     if spec.monitoring is not None:
         if spec.monitoring.service_monitor and names.POD_MONITOR in wanted.served:
             yield Apply(names.POD_MONITOR, monitoring.monitor(target))
+            if spec.database.pooled is not None:
+                yield Apply(names.POD_MONITOR, monitoring.pooler_monitor(target))
         if spec.monitoring.rules and names.PROMETHEUS_RULE in wanted.served:
             yield Apply(names.PROMETHEUS_RULE, monitoring.rules(target))
 

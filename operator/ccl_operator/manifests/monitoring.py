@@ -3,6 +3,7 @@
 Pods are scraped, not the Service: jobs pods have none, and the candidate's pods are worth watching too.
 """
 
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
@@ -20,21 +21,25 @@ INTERVAL: Final = "30s"
 def monitor(target: Target) -> dict[str, Any]:
     """PodMonitor of web and jobs pods; the rules find its series by the instance label."""
     token = {"name": names.monitor(target.instance), "key": MONITOR_TOKEN}
-    endpoint = {
-        "port": "http",
-        "path": METRICS_PATH,
-        "interval": INTERVAL,
-        "authorization": {"type": "Bearer", "credentials": token},
-    }
-    components = {"key": names.COMPONENT_LABEL, "operator": "In", "values": [names.JOBS, names.WEB]}
+    endpoint = {"port": "http", "path": METRICS_PATH, "authorization": {"type": "Bearer", "credentials": token}}
+    return _monitor(target, target.instance, [names.JOBS, names.WEB], endpoint)
+
+
+def pooler_monitor(target: Target) -> dict[str, Any]:
+    """PodMonitor of the pooler's exporter; its series carry the same labels."""
+    return _monitor(target, names.pgbouncer(target.instance), [names.PGBOUNCER], {"port": "metrics"})
+
+
+def _monitor(target: Target, name: str, components: list[str], endpoint: Mapping[str, Any]) -> dict[str, Any]:
+    chosen = {"key": names.COMPONENT_LABEL, "operator": "In", "values": components}
     body = {
         "spec": {
-            "selector": {"matchLabels": {names.INSTANCE_LABEL: target.instance}, "matchExpressions": [components]},
+            "selector": {"matchLabels": {names.INSTANCE_LABEL: target.instance}, "matchExpressions": [chosen]},
             "podTargetLabels": [names.INSTANCE_LABEL, names.COMPONENT_LABEL],
-            "podMetricsEndpoints": [endpoint],
+            "podMetricsEndpoints": [{"interval": INTERVAL, **endpoint}],
         }
     }
-    return child(names.POD_MONITOR, target, target.instance, body)
+    return child(names.POD_MONITOR, target, name, body)
 
 
 def rules(target: Target) -> dict[str, Any]:

@@ -69,6 +69,32 @@ def disk(free: int) -> list[dict[str, str]]:
     ]
 
 
+POOLER = (
+    'namespace="loans",app_kubernetes_io_instance="ccl",app_kubernetes_io_component="pgbouncer",pod="ccl-pgbouncer-1"'
+)
+
+
+def pool(waiting: int, seconds: int, **servers: int) -> list[dict[str, str]]:
+    """Clients that wait, for how long the first of them, and connections to the server by state."""
+    where = {"database": "ccl", "user": "ccl"}
+    rows = {
+        "client_waiting_connections": waiting,
+        "client_maxwait_seconds": seconds,
+        **{f"server_{state}_connections": servers.get(state, 0) for state in ("active", "idle", "used", "testing")},
+    }
+    return [
+        series("up", "1x120", POOLER),
+        series("pgbouncer_up", "1x120", POOLER),
+        *(series(f"pgbouncer_pools_{name}", f"{value}x120", POOLER, **where) for name, value in rows.items()),
+        # What people at the console do counts for nothing.
+        series("pgbouncer_pools_server_active_connections", "1x120", POOLER, database="pgbouncer", user="pgbouncer"),
+    ]
+
+
+def failed_job(name: str) -> dict[str, str]:
+    return series("kube_job_failed", "1x120", f'namespace="loans",job_name="{name}"', condition="true")
+
+
 def certificate(days: int) -> list[dict[str, str]]:
     return [series("ccl_certificate_expiry_timestamp_seconds", f"{days * 86400}x120")]
 
@@ -125,6 +151,12 @@ FIRING = [
     Case(
         "CclDatabaseFailing", "statements fail", [UP, series("ccl_db_failures_total", "0+60x120", code="DATABASE_001")]
     ),
+    Case("CclPoolerFailing", "the exporter is away", [UP, series("up", "0x120", POOLER)]),
+    Case("CclPoolerFailing", "PgBouncer is away", [UP, series("pgbouncer_up", "0x120", POOLER)]),
+    Case("CclPoolerFailing", "clients wait, and there is no server", [UP, *pool(waiting=3, seconds=1)]),
+    Case("CclPoolerQueueing", "the first waits for 2 s", [UP, *pool(waiting=3, seconds=2, active=20)]),
+    Case("CclNothingScraped", "only the pooler is scraped", [series("up", "1x120", POOLER)]),
+    Case("CclUpkeepFailed", "a Job failed", [UP, failed_job("ccl-maintain-29384756")]),
     Case("CclMemoryHigh", "81 %", [UP, *memory(81)]),
     Case("CclVolumeFillingUp", "19 % of the database's volume left", [UP, *volume(19)]),
     Case("CclVolumeFillingUp", "19 % of the backups' volume left", [UP, *volume(19, "ccl-backups")]),
@@ -140,6 +172,14 @@ SILENT = [
     Case("CclHealthCheckFailing", "Redis alone is down", [UP, series("ccl_component_up", "0x120", component="redis")]),
     Case("CclHealthCheckFailing", "another object is down", [UP, *elsewhere([series("up", "0x120")])]),
     Case("CclNothingScraped", "a pod answers", [UP]),
+    Case("CclHealthCheckFailing", "only the pooler's exporter is down", [UP, series("up", "0x120", POOLER)]),
+    Case("CclPoolerFailing", "clients wait for busy servers", [UP, *pool(waiting=3, seconds=1, active=1)]),
+    Case("CclPoolerFailing", "nobody needs a server", [UP, *pool(waiting=0, seconds=0)]),
+    Case("CclPoolerFailing", "there is no pooler", [UP]),
+    Case("CclPoolerQueueing", "a wait of a second", [UP, *pool(waiting=1, seconds=1, active=20)]),
+    Case(
+        "CclUpkeepFailed", "another Job failed", [UP, failed_job("ccl-backup-29384756"), failed_job("x-ccl-maintain-1")]
+    ),
     Case("CclHighErrorRate", "four of a hundred fail", [UP, requests("201", "0+96x120"), requests("500", "0+4x120")]),
     Case("CclHighErrorRate", "callers err", [UP, requests("201", "0+10x120"), requests("422", "0+90x120")]),
     Case(
@@ -238,4 +278,5 @@ def test_every_selector_is_of_one_object_only() -> None:
     for name, rule in alerts().items():
         for selector in re.findall(r"\{(namespace[^}]*)\}", rule["expr"]):
             assert 'namespace="loans"' in selector, name
-            assert 'app_kubernetes_io_instance="ccl"' in selector or 'persistentvolumeclaim=~"' in selector, name
+            named = ('app_kubernetes_io_instance="ccl"', 'persistentvolumeclaim=~"', 'job_name=~"ccl-')
+            assert any(each in selector for each in named), name

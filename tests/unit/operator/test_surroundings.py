@@ -57,6 +57,26 @@ def test_monitoring_waits_for_kinds_that_the_cluster_does_not_have(promoted):
     assert promoted.named(names.PROMETHEUS_RULE) == ["ccl"]
 
 
+def test_a_pooler_is_watched_as_long_as_there_is_one(promoted):
+    promoted.served_kinds = frozenset(names.OPTIONAL)
+    promoted.change(monitoring={}, database=promoted.spec["database"] | {"pooler": {"poolSize": 5}})
+    promoted.run()
+    monitor = promoted.get(names.POD_MONITOR, "ccl-pgbouncer")["spec"]
+    pods = promoted.get(names.DEPLOYMENT, "ccl-pgbouncer")["spec"]["template"]
+    assert chosen(monitor["selector"], pods["metadata"]["labels"])
+    (endpoint,) = monitor["podMetricsEndpoints"]
+    assert endpoint["port"] in {port["name"] for each in pods["spec"]["containers"] for port in each["ports"]}
+    assert "app.kubernetes.io/component" in monitor["podTargetLabels"]
+    promoted.change(database=SPEC["database"])
+    promoted.run()
+    assert promoted.named(names.POD_MONITOR) == ["ccl"]
+
+
+def chosen(selector, labels):
+    (expression,) = selector["matchExpressions"]
+    return selector["matchLabels"].items() <= labels.items() and labels[expression["key"]] in expression["values"]
+
+
 def test_the_alerts_speak_of_this_object_alone(promoted):
     promoted.served_kinds = frozenset(names.OPTIONAL)
     promoted.change(monitoring={})
