@@ -5,7 +5,9 @@ or kubelet: who uses it sets statuses by hand, garbage collection does not happe
 """
 
 import json
+import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -13,7 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,6 +58,18 @@ class ApiServer:
     """All writes with their users, one JSON event a line."""
     workdir: Path
     users: tuple[User, ...]
+    pid: int = 0
+    """The process of kube-apiserver."""
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Stop the process for the length of the block, as a machine does that is out of memory or paused: connections
+        stay open and nothing is answered."""
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
 
     def token_for(self, user: str) -> str:
         """The token of a user by full name (`system:serviceaccount:NAMESPACE:NAME`). Raises KeyError."""
@@ -106,7 +120,7 @@ def bare_apiserver(workdir: Path, users: Sequence[User] = (ADMIN, OPERATOR)) -> 
         wait_until(lambda: _ready(server, admin, running), timeout=START_TIMEOUT, what="kube-apiserver ready")
         server.kubeconfig.touch(mode=0o600)
         server.kubeconfig.write_text(json.dumps(_kubeconfig(server.url, server.ca, ADMIN.name, admin)))
-        yield server
+        yield replace(server, pid=running[1].pid)
 
 
 def _etcd(kube: Path, workdir: Path, port: int, peer_port: int) -> list[str]:

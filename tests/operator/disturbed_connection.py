@@ -6,6 +6,7 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Literal
 
 import aiohttp
@@ -13,20 +14,33 @@ from aiohttp import web
 
 from hack.cluster.apiserver import ApiServer
 
-#: gone: 410 as an ERROR event in the stream; refused: 410 as the answer; error: 500; cut: the connection breaks in
-#: the middle of an event; end: the stream ends at once, cleanly.
-Fault = Literal["gone", "refused", "error", "cut", "end"]
+#: gone: 410 as an ERROR event in the stream; broken: 500 as one; refused: 410 as the answer; error: 500; cut: the
+#: connection breaks in the middle of an event; end: the stream ends at once, cleanly.
+Fault = Literal["gone", "broken", "refused", "error", "cut", "end"]
 
 
 class DisturbedConnection:
-    """``faults`` meet the next watches, one each; afterwards watches pass through."""
+    """``faults`` meet the next watches, one each; afterwards watches pass through. ``only``: watches of this plural."""
 
-    def __init__(self, server: ApiServer) -> None:
+    def __init__(self, server: ApiServer, only: str = "") -> None:
         self.faults: deque[Fault] = deque()
         self.lists = 0
         self.url = ""
-        self._server = server
-        self._open: set[asyncio.Task[None]] = set()
+        self._server, self._only = server, only
+        self._watches: set[asyncio.Transport] = set()
+
+    def cut(self) -> None:
+        """Break all watches that are open, so that new ones begin."""
+        for transport in tuple(self._watches):
+            transport.abort()
+
+    def kubeconfig(self, original: Path) -> Path:
+        """The same user, led through here."""
+        config = json.loads(original.read_text())
+        config["clusters"][0]["cluster"] = {"server": self.url}
+        place = original.with_name(f"{original.name}-disturbed-{self.url.rpartition(':')[2]}")
+        place.write_text(json.dumps(config))
+        return place
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["DisturbedConnection"]:
@@ -46,9 +60,16 @@ class DisturbedConnection:
                 await runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        if "watch" in request.query:
+        if "watch" in request.query and request.path.endswith(self._only):
             if self.faults:
                 return await self._disturb(request, self.faults.popleft())
+            transport = request.transport
+            assert transport is not None
+            self._watches.add(transport)
+            try:
+                return await self._pass_through(request)
+            finally:
+                self._watches.discard(transport)
         elif request.method == "GET":
             self.lists += 1
         return await self._pass_through(request)
@@ -61,8 +82,9 @@ class DisturbedConnection:
             return web.json_response({"kind": "Status", "message": "etcd is away", "code": 500}, status=500)
         answer = web.StreamResponse(headers={"Content-Type": "application/json"})
         await answer.prepare(request)
-        if fault == "gone":
-            await answer.write(json.dumps({"type": "ERROR", "object": status}).encode() + b"\n")
+        if fault in {"gone", "broken"}:
+            told = status if fault == "gone" else {**status, "code": 500, "message": "etcd is away"}
+            await answer.write(json.dumps({"type": "ERROR", "object": told}).encode() + b"\n")
         elif fault == "cut":
             await answer.write(b'{"type":"ADDED","object":{"metadata":{"na')
             assert request.transport is not None
@@ -71,7 +93,8 @@ class DisturbedConnection:
 
     async def _pass_through(self, request: web.Request) -> web.StreamResponse:
         headers = {name: value for name, value in request.headers.items() if name.lower() != "host"}
-        body = await request.read()
+        # None where there is none: empty bytes would be announced as of some type, which the server refuses.
+        body = await request.read() or None
         url = f"{self._server.url}{request.path_qs}"
         async with self._session.request(request.method, url, headers=headers, data=body) as upstream:
             answer = web.StreamResponse(status=upstream.status, headers={"Content-Type": upstream.content_type})

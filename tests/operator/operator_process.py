@@ -94,6 +94,10 @@ class OperatorProcess:
         """Let it go on."""
         self._process.send_signal(signal.SIGCONT)
 
+    def ended(self) -> int | None:
+        """The exit code; None while it runs."""
+        return self._process.poll()
+
     def wait_ended(self) -> int:
         """The exit code of a process that ends by itself."""
         return self._process.wait(timeout=DEADLINE)

@@ -85,7 +85,7 @@ async def watching(place: Place, *faults: Fault) -> AsyncIterator[Watching]:
                     await running
 
 
-@pytest.mark.parametrize("fault", ["gone", "refused", "error", "cut", "end"])
+@pytest.mark.parametrize("fault", ["gone", "broken", "refused", "error", "cut", "end"])
 async def test_changes_are_seen_after_a_disturbed_watch(place: Place, fault: Fault) -> None:
     async with watching(place, fault) as found:
         await found.create("one")

@@ -36,6 +36,8 @@ def settings() -> kopf.OperatorSettings:
     found.watching.server_timeout = 240
     found.watching.client_timeout = 300
     found.watching.connect_timeout = 5
+    # Bookmarks come every minute: a watch that is silent for longer is deaf, and opened anew.
+    found.watching.inactivity_timeout = 70
     found.networking.request_timeout = 30
     found.networking.connect_timeout = 5
     found.posting.enabled = False
