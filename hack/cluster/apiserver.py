@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hack.cluster import build
-from hack.run import Failure, run, tail, wait_until
+from hack.run import Command, Failure, run, tail, wait_until
 
 AUDIT_POLICY: Final = Path(__file__).parent / "native" / "files" / "audit.yaml"
 START_TIMEOUT: Final = 60.0
@@ -100,7 +100,9 @@ def bare_apiserver(workdir: Path, users: Sequence[User] = (ADMIN, OPERATOR)) -> 
     kube, workdir = build.node_binary(), workdir.absolute()
     workdir.mkdir(parents=True, exist_ok=True)
     etcd_port, peer_port, port = _free_ports(3)
-    run([kube, "kubeadm", "init", "phase", "certs", "sa", "--cert-dir", workdir], doing="making the signing key")
+    # With a version it asks nobody on the Internet for the newest one.
+    signing: Command = [kube, "kubeadm", "init", "phase", "certs", "sa", "--cert-dir", workdir]
+    run([*signing, f"--kubernetes-version=v{build.KUBERNETES}"], doing="making the signing key")
     tokens = workdir / "tokens.csv"
     tokens.touch(mode=0o600)
     tokens.write_text("".join(f'{u.token},{u.name},{u.name},"{",".join(u.groups)}"\n' for u in users))

@@ -18,6 +18,7 @@ KUBERNETES: Final = "1.34.4"
 LOCAL_PATH: Final = "github.com/rancher/local-path-provisioner@v0.0.30"
 HELM: Final = "helm.sh/helm/v3/cmd/helm@v3.21.4"
 KIND: Final = "sigs.k8s.io/kind@v0.30.0"
+KWOK: Final = "sigs.k8s.io/kwok/cmd/kwok@v0.7.0"
 MIN_GO: Final = (1, 24)
 
 SOURCE: Final = Path(__file__).parent / "go"
@@ -109,6 +110,11 @@ def helm_binary() -> Path:
 def kind_binary() -> Path:
     """kind at <cache>/bin/kind, built when missing; its version pins the node image."""
     return _installed("kind", KIND, "1 min the first time")
+
+
+def kwok_binary() -> Path:
+    """kwok (fake nodes) at <cache>/bin/kwok, built when missing."""
+    return _installed("kwok", KWOK, "2 min the first time on 2 cores")
 
 
 def _installed(name: str, module: str, usually: str) -> Path:

@@ -1,7 +1,7 @@
 """What the benchmark does as the administrator: a plain client of the API server, and objects in numbers."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -19,8 +19,11 @@ SPEC: Final = {
     "environment": "staging",
     "secrets": {name: {"generate": True} for name in ("internalApiKey", "jwt", "session")},
     "mail": {"from": "Cathy <cathy@mg.example.com>"},
-    "database": {"embedded": {"version": 17, "storage": "1Gi"}},
+    "http": {"host": "loans.example.com"},
+    "database": {"embedded": {"version": 17, "storage": "1Gi"}, "pool": {"size": 5}, "pooler": {"poolSize": 10}},
     "sessions": {"redis": {"embedded": {}}},
+    "networkPolicy": {"enabled": True},
+    "promotion": {"minReady": "0s"},
     "backup": {"schedule": "0 2 * * *", "destination": {"pvc": {"size": "1Gi"}}, "retention": {"keepLast": 7}},
 }
 
@@ -50,6 +53,23 @@ class Api:
             raise RuntimeError(f"{method} {where}: {answer.status} {answer.data[:300]!r}")
         found: Json = json.loads(answer.data)
         return found
+
+    def watch(self, resource: Resource, namespace: str | None) -> Iterator[Json]:
+        """Events of a kind, all objects first, until the stream ends."""
+        answer = self._pool.request(
+            "GET",
+            f"{self._url}{path(resource, namespace)}?watch=1&resourceVersion=0",
+            headers={"Authorization": f"Bearer {self._token}"},
+            preload_content=False,
+            timeout=None,
+        )
+        rest = b""
+        try:
+            for chunk in answer.read_chunked():  # as they come: whatever reads ahead would hold events back
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield from map(json.loads, lines)
+        finally:
+            answer.close()
 
     def create(self, resource: Resource, manifest: Mapping[str, Any], namespace: str | None = NAMESPACE) -> None:
         """POST."""
