@@ -13,7 +13,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ccl_service.platform.problems import NotAcceptable, Unauthenticated
+from ccl_service.platform.json_input import decode_json
+from ccl_service.platform.problems import Malformed, NotAcceptable, Unauthenticated, ValidationFailed
 
 #: Mailgun tries a webhook for eight hours ("Webhooks", retries), perhaps with the signature of its first try.
 MOST_AGE: Final = timedelta(hours=9)
@@ -78,8 +79,8 @@ def read_event(raw: bytes, signing_key: str, now: datetime) -> ProviderEvent:
     Raises NotAcceptable when malformed, Unauthenticated for another signature or one of another time.
     """
     try:
-        body = WebhookBody.model_validate_json(raw)
-    except ValidationError as exc:
+        body = WebhookBody.model_validate(decode_json(raw))
+    except (Malformed, ValidationFailed, ValidationError) as exc:
         raise NotAcceptable("not an event webhook") from exc
     signature = body.signature
     signed = hmac.new(signing_key.encode(), f"{signature.timestamp}{signature.token}".encode(), sha256).hexdigest()

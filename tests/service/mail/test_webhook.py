@@ -2,7 +2,9 @@
 
 import asyncio
 import itertools
+import json
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -109,6 +111,37 @@ async def test_whatever_happens_to_a_message_proves_that_it_was_taken(
 async def test_a_malformed_body_is_406(client: Any, body: bytes) -> None:
     answer = await client.post(URL, data=body, headers={"Content-Type": "application/json"})
     assert answer.status == 406
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace('"id-delivered"', '"id\\u0000"'),
+        lambda text: text.replace('"id-delivered"', '"id\\u001b[2J"'),
+        lambda text: text.replace('"id-delivered"', '"id\\ud800"'),
+        lambda text: text.replace('"id":', '"id": "one", "id":'),
+        lambda text: text.replace('"id-delivered"', '"id", "odds": 1e999'),
+        lambda text: text.replace('"id-delivered"', '"id", "odds": NaN'),
+        lambda text: text.replace('"id-delivered"', '"id", "tags": ' + "[" * 40 + "]" * 40),
+        lambda text: text.replace('"id-delivered"', '"id", "tags": [' + "0," * 20_000 + "0]"),
+    ],
+    ids=["NUL", "escape", "lone surrogate", "key twice", "infinite", "NaN", "deep", "many"],
+)
+async def test_what_no_other_body_may_hold_is_406_under_a_good_signature_too(
+    client: Any, desk: Desk, sent: Any, change: Callable[[str], str]
+) -> None:
+    good = json.dumps(payload("delivered", sent))
+    bad = change(good)
+    assert bad != good
+    answer = await client.post(URL, data=bad.encode(), headers={"Content-Type": "application/json"})
+    assert answer.status == 406
+    assert (await desk.send())["state"] == "accepted"
+
+
+async def test_texts_of_an_event_are_kept_composed(client: Any, desk: Desk, sent: Any) -> None:
+    body = payload("failed", sent, severity="permanent", reason="bounce", id="e\u0301")
+    assert (await client.post(URL, json=body)).status == 200
+    assert await desk.db.fetchval("SELECT event_id FROM send_events WHERE kind = 'failed'") == "\u00e9"
 
 
 async def test_an_event_of_an_unknown_send_is_200_and_nothing_is_kept(client: Any, db: Any) -> None:
