@@ -19,6 +19,7 @@ from ccl_service.platform.http import METRICS, REFUSER, SETTINGS
 from ccl_service.platform.middleware import HSTS, SECURITY_HEADERS, answer
 from ccl_service.platform.problems import CclError, HeadTooLarge, Malformed, Overloaded, TooManyConnections
 from ccl_service.platform.refusing import Refuser, request_line
+from ccl_service.platform.telemetry.metrics import Count
 from ccl_service.platform.unread import UNREAD_SECONDS, Unread
 
 #: An idle connection stays open longer than common load balancers keep theirs (60 s), so that they close first.
@@ -33,11 +34,11 @@ log = structlog.get_logger("ccl.server")
 class ProblemHandler(RequestHandler):
     """Answers what never reaches the application (bytes that are not HTTP) with a problem that repeats nothing."""
 
-    __slots__ = ("_deadline", "_doorman", "_place", "_plain", "_refuser", "_unread", "judged", "whole")
+    __slots__ = ("_count", "_deadline", "_doorman", "_place", "_plain", "_refuser", "_unread", "judged", "whole")
 
-    def __init__(self, manager: web.Server, doorman: Doorman, refuser: Refuser, **kwargs: Any) -> None:
+    def __init__(self, manager: web.Server, doorman: Doorman, refuser: Refuser, count: Count, **kwargs: Any) -> None:
         super().__init__(manager, **kwargs)
-        self._doorman, self._refuser = doorman, refuser
+        self._doorman, self._refuser, self._count = doorman, refuser, count
         #: Whether every piece of data was one whole request so far, so that the parser stands between two of them.
         self._plain = True
         #: Whether the request that follows was let in here, and whether all of it was there: the middleware asks, so
@@ -158,6 +159,17 @@ class ProblemHandler(RequestHandler):
         response.force_close()
         return response
 
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Overrides aiohttp's, which calls a failure of ours what it meets in the rest of a body that nobody read.
+
+        Anybody can send such a body to any path, so that it must not reach whoever is told of errors.
+        """
+        if isinstance(kw.get("exc_info"), web.RequestPayloadError | HttpProcessingError):
+            self._count("ccl_http_broken_bodies")
+            self.log_debug("a body is not what its head says", **kw)
+        else:
+            super().log_exception(*args, **kw)
+
 
 def _without_unknown_expectation(message: RawRequestMessage) -> RawRequestMessage:
     """Leave out an expectation other than 100-continue, which a server may ignore (RFC 9110, 10.1.1).
@@ -204,18 +216,20 @@ class ProblemServer(web.Server):
 
     doorman: Doorman
     refuser: Refuser
+    count: Count
 
     def __call__(self) -> RequestHandler:
-        return ProblemHandler(self, self.doorman, self.refuser, loop=self._loop, **self._kwargs)
+        return ProblemHandler(self, self.doorman, self.refuser, self.count, loop=self._loop, **self._kwargs)
 
 
 class Runner(web.AppRunner):
     """An AppRunner whose connections are ``ProblemHandler``s."""
 
-    __slots__ = ("doorman", "refuser")
+    __slots__ = ("count", "doorman", "refuser")
 
     doorman: Doorman
     refuser: Refuser
+    count: Count
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
@@ -226,7 +240,7 @@ class Runner(web.AppRunner):
             return factory(_without_unknown_expectation(message), *others)
 
         server = ProblemServer(made.request_handler, request_factory=request, **kwargs)
-        server.doorman, server.refuser = self.doorman, self.refuser
+        server.doorman, server.refuser, server.count = self.doorman, self.refuser, self.count
         return server
 
 
@@ -253,7 +267,7 @@ def runner(
         handle_signals=False,
     )
     settings, metrics = app[SETTINGS], app[METRICS]
-    made.refuser = app[REFUSER]
+    made.refuser, made.count = app[REFUSER], metrics.count
     made.doorman = Doorman(
         header_seconds,
         settings.connections_per_ip if connections_per_ip is None else connections_per_ip,

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -101,6 +102,26 @@ async def test_a_body_that_ends_early_is_nobodys_failure(service: Service, root:
         writer.write(_post("/api/leads", root, "application/json", 100) + b'{"first')
         writer.write_eof()
         assert b" 500 " not in await rest(reader)
+
+
+LEAD = b'{"first_name": "Ana", "email": "ana@example.com"}'
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+@pytest.mark.parametrize(("case", "status"), [("a key", 400), ("no key", 401), ("no route", 404)])
+async def test_a_body_that_is_not_what_its_head_says_is_the_callers_mistake_and_no_failure_of_ours(
+    service: Service, root: dict[str, str], caplog: pytest.LogCaptureFixture, *, encoding: str, case: str, status: int
+) -> None:
+    path, headers = ("/api/nowhere" if case == "no route" else "/api/leads"), (root if case == "a key" else {})
+    head = _post(path, headers, "application/json", len(LEAD))
+    head = head.replace(b"\r\n", f"\r\nContent-Encoding: {encoding}\r\n".encode(), 1)
+    async with listening(service) as port, connected(port) as (reader, writer):
+        writer.write(head + LEAD)
+        got = await rest(reader)
+    assert got.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"application/problem+json" in got
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert service.metrics.value("ccl_http_broken_bodies_total") == 1
 
 
 @pytest.mark.parametrize(

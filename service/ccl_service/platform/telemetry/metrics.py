@@ -26,6 +26,7 @@ _COUNTERS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "ccl_http_shed": ("Requests turned away because there was more work than time", ("priority",)),
     "ccl_http_limited": ("Requests and connections refused by a limit, by its class", ("limit",)),
     "ccl_http_refused": ("Requests refused for their credentials, by problem code", ("code",)),
+    "ccl_http_broken_bodies": ("Bodies that were not encoded as their head said", ()),
     "ccl_limit_sync_failures": ("Reconciliations with Redis that failed; counting went on locally", ()),
     "ccl_key_read_failures": ("Key files that could not be used; the last good set stayed", ("key",)),
     "ccl_db_reads": ("Statements that a replica may answer, by who did", ("target",)),
