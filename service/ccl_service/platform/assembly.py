@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 from aiohttp import web
 
@@ -25,13 +26,14 @@ from ccl_service.platform.http import CLOCK, DB, PHASE, Clock, Platform, Route, 
 from ccl_service.platform.instances import Heartbeat, Instance
 from ccl_service.platform.keys import KeyRing
 from ccl_service.platform.lifecycle import Worker
-from ccl_service.platform.limits import Limit, LimitClass, Limiter, RedisCounts
+from ccl_service.platform.limits import Limit, LimitClass, Limiter
 from ccl_service.platform.monitoring import CHECKS, PROBE, ROLE
 from ccl_service.platform.observability import DEPENDENCIES, HEALTH, PROFILE, STARTED, loops, observe_process
 from ccl_service.platform.phase import Phase, Role
 from ccl_service.platform.problems import DatabaseUnavailable
 from ccl_service.platform.profiler import ProfileSlot
 from ccl_service.platform.readiness import CheckFn, CheckRegistry
+from ccl_service.platform.redis_counts import RedisCounts
 from ccl_service.platform.replicas import Replicas
 from ccl_service.platform.shedding import Shedder
 from ccl_service.platform.table import whole_table
@@ -155,7 +157,11 @@ def _pool_size(settings: Settings) -> PoolSize:
 async def _open_redis(settings: Settings, stack: contextlib.AsyncExitStack) -> RedisCounts | None:
     if settings.redis_url is None:
         return None
-    redis = RedisCounts(settings.redis_url.get_secret_value())
+    redis = RedisCounts(
+        settings.redis_url.get_secret_value(),
+        deployment=settings.ccl_deployment_id or "default",
+        process=uuid4().hex,
+    )
     stack.push_async_callback(redis.close)
     return redis
 

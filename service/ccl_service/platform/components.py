@@ -12,9 +12,9 @@ from typing import Any, Final
 from ccl_service.platform.db import Db, PoolDb
 from ccl_service.platform.dependencies import Dependencies
 from ccl_service.platform.health import DatabaseProbe
-from ccl_service.platform.limits import RedisCounts
 from ccl_service.platform.phase import Phase
 from ccl_service.platform.queues import QueueSampler
+from ccl_service.platform.redis_counts import RedisCounts
 from ccl_service.platform.telemetry import Metrics
 
 REDIS_SECONDS: Final = 1.0

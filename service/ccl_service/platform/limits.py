@@ -1,7 +1,7 @@
-"""How often one client may call. Counted in this process, reconciled with Redis behind the requests' back.
+"""How often one client may call. Counted in this process, reconciled with the others behind the requests' back.
 
-A request never waits for Redis: it is judged by the counts known here plus those that the other processes had at
-the last reconciliation (every 200 ms). Without Redis, or with Redis away, each process counts for itself.
+A request never waits for them: it is judged by what was counted here plus what the other processes had counted at
+the last reconciliation (every 200 ms). Where nothing is shared, or Redis is away, each process counts for itself.
 """
 
 import asyncio
@@ -14,10 +14,9 @@ from typing import Final, Protocol
 from ccl_service.platform.problems import RateLimited
 
 RECONCILE_SECONDS: Final = 0.2
-REDIS_SECONDS: Final = 0.02
 #: Windows kept in memory; beyond it the oldest go, which errs in the caller's favour.
 MOST_COUNTERS: Final = 100_000
-#: Counters in one round trip to Redis.
+#: Counters in one round trip.
 MOST_AT_ONCE: Final = 1000
 
 
@@ -63,15 +62,19 @@ class Standing:
 @dataclass(slots=True)
 class _Counter:
     ends: float
-    shared: int = 0
-    unsent: int = 0
+    own: int = 0
+    others: int = 0
 
 
 class SharedCounts(Protocol):
-    """Adds to counters that several processes share."""
+    """Tells the processes of a deployment of each other's counts."""
 
-    async def add(self, deltas: Mapping[str, int], ttl_ms: Mapping[str, int]) -> Mapping[str, int]:
-        """Add and return the new totals. Raises OSError or TimeoutError when the store does not answer."""
+    async def share(self, own: Mapping[str, tuple[int, int]]) -> Mapping[str, int]:
+        """Say how many requests this process has counted, and learn how many all have.
+
+        ``own``: counter → requests so far, and milliseconds for which the count is of interest. The answer has the
+        same counters. To say the same again changes nothing. Raises OSError when there is no answer.
+        """
         ...
 
 
@@ -120,7 +123,7 @@ class Limiter:
         if limit is None:
             return None
         counter = self._counter(self._key(limit_class, subject, limit), limit)
-        used = counter.shared + counter.unsent
+        used = counter.own + counter.others
         rest = max(0.0, counter.ends - self._clock())
         if used < limit.most:
             return Standing(limit_class, limit, limit.most - used - 1, rest)
@@ -133,11 +136,11 @@ class Limiter:
 
     def _count(self, limit_class: LimitClass, subject: str, limit: Limit) -> None:
         key = self._key(limit_class, subject, limit)
-        self._counter(key, limit).unsent += 1
+        self._counter(key, limit).own += 1
         self._unsent.add(key)
 
     def _key(self, limit_class: LimitClass, subject: str, limit: Limit) -> str:
-        return f"ccl:limit:{limit_class}:{subject}:{int(self._clock() // limit.window.total_seconds())}"
+        return f"{limit_class}:{subject}:{int(self._clock() // limit.window.total_seconds())}"
 
     def _counter(self, key: str, limit: Limit) -> _Counter:
         counter = self._counters.get(key)
@@ -164,20 +167,18 @@ class Limiter:
         for start in range(0, len(waiting), MOST_AT_ONCE):
             try:
                 await self._send(self._shared, waiting[start : start + MOST_AT_ONCE], now)
-            except (OSError, TimeoutError):
+            except OSError:
                 self._on_shared_failure()
                 return
 
     async def _send(self, shared: SharedCounts, keys: Sequence[str], now: float) -> None:
-        deltas = {key: self._counters[key].unsent for key in keys if key in self._counters}
-        ttl = {key: int((self._counters[key].ends - now) * 1000) + 1000 for key in deltas}
-        for key, total in (await shared.add(deltas, ttl)).items():
-            counter = self._counters.get(key)
-            if counter is not None:
-                counter.shared = total
-                counter.unsent -= deltas[key]
-                if not counter.unsent:
-                    self._unsent.discard(key)
+        counted = {key: self._counters[key] for key in keys if key in self._counters}
+        own = {key: (counter.own, int((counter.ends - now) * 1000) + 1000) for key, counter in counted.items()}
+        for key, total in (await shared.share(own)).items():
+            said = own[key][0]
+            counted[key].others = max(0, total - said)
+            if counted[key].own == said:
+                self._unsent.discard(key)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Reconcile every 200 ms until ``stop``."""
@@ -191,45 +192,3 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(stop.wait(), seconds)
     except TimeoutError:
         return
-
-
-class RedisCounts:
-    """Counters in Redis or Valkey. The client library is imported only where a URL is set."""
-
-    def __init__(self, url: str) -> None:
-        from redis.asyncio import Redis  # noqa: PLC0415 - 100 ms of start time that a single instance need not pay
-
-        self._redis = Redis.from_url(url, socket_timeout=REDIS_SECONDS * 10, socket_connect_timeout=1.0)
-
-    async def add(self, deltas: Mapping[str, int], ttl_ms: Mapping[str, int]) -> Mapping[str, int]:
-        """INCRBY and PEXPIRE for all counters in one round trip."""
-        async with self._translated(), self._redis.pipeline(transaction=False) as pipe:
-            for key, delta in deltas.items():
-                pipe.incrby(key, delta)
-                pipe.pexpire(key, ttl_ms[key])
-            answers = await pipe.execute()
-        return dict(zip(deltas, (int(a) for a in answers[::2]), strict=True))
-
-    async def ping(self) -> None:
-        """Raises OSError when Redis does not answer."""
-        async with self._translated():
-            await self._redis.ping()
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._redis.aclose()
-
-    @staticmethod
-    def _translated() -> "_RedisErrors":
-        return _RedisErrors()
-
-
-class _RedisErrors:
-    async def __aenter__(self) -> None:
-        return None
-
-    async def __aexit__(self, kind: type[BaseException] | None, exc: BaseException | None, _: object) -> None:
-        from redis.exceptions import RedisError  # noqa: PLC0415 - as above
-
-        if isinstance(exc, RedisError):
-            raise ConnectionError("redis does not answer") from exc

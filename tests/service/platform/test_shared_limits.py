@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import signal
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -14,8 +15,9 @@ from redis.asyncio import Redis
 
 from ccl_service.main import Service, open_service
 from ccl_service.platform.config import load_settings
-from ccl_service.platform.limits import Limit, LimitClass, Limiter, RedisCounts
+from ccl_service.platform.limits import Limit, LimitClass, Limiter
 from ccl_service.platform.problems import RateLimited
+from ccl_service.platform.redis_counts import RedisCounts
 from tests.service.conftest import ServiceServer
 from tests.service.polling import eventually
 from tests.service.processes import free_port, running, until_status
@@ -28,22 +30,92 @@ def limiter(shared: RedisCounts) -> Limiter:
     return Limiter({LimitClass.DEFAULT: Limit(4, timedelta(hours=1))}, clock=time.time, shared=shared)
 
 
-async def test_what_one_process_counts_the_other_knows(redis_server: str) -> None:
+@contextlib.asynccontextmanager
+async def processes(url: str, *deployments: str) -> AsyncIterator[list[RedisCounts]]:
+    """One process of each deployment, named by its place."""
     async with contextlib.AsyncExitStack() as stack:
-        counts = [RedisCounts(redis_server) for _ in range(2)]
-        for one in counts:
+        found = [RedisCounts(url, deployment=name, process=str(n)) for n, name in enumerate(deployments)]
+        for one in found:
             stack.push_async_callback(one.close)
-        first, second = (limiter(one) for one in counts)
-        for _ in range(3):
-            first.check(LimitClass.DEFAULT, "203.0.113.1")
+        yield found
+
+
+def asked(one: Limiter, times: int) -> int:
+    """How many of so many requests of one client are let in."""
+    admitted = 0
+    for _ in range(times):
+        with contextlib.suppress(RateLimited):
+            one.check(LimitClass.DEFAULT, "203.0.113.1")
+            admitted += 1
+    return admitted
+
+
+async def test_what_one_process_counts_the_other_knows(redis_server: str) -> None:
+    async with processes(redis_server, "known", "known") as (one, two):
+        first, second = limiter(one), limiter(two)
+        assert asked(first, 3) == 3
         await first.reconcile()
-        second.check(LimitClass.DEFAULT, "203.0.113.1")
+        assert asked(second, 1) == 1
         await second.reconcile()
-        try:
-            second.check(LimitClass.DEFAULT, "203.0.113.1")
-        except RateLimited:
-            return
-        raise AssertionError("the fifth request of four passed")
+        assert asked(second, 1) == 0
+
+
+async def test_deployments_on_one_redis_do_not_share(redis_server: str) -> None:
+    async with processes(redis_server, "one", "other") as (one, other):
+        first, second = limiter(one), limiter(other)
+        assert asked(first, 4) == 4
+        await first.reconcile()
+        assert asked(second, 1) == 1
+        await second.reconcile()
+        assert asked(second, 4) == 3
+
+
+async def test_what_was_sent_to_a_frozen_redis_several_times_counts_once() -> None:
+    port = free_port()
+    url = f"redis://127.0.0.1:{port}/0"
+    async with own_redis(port) as redis, processes(url, "frozen", "frozen") as (one, two):
+        failed = list[int]()
+        limits = {LimitClass.DEFAULT: Limit(100, timedelta(hours=1))}
+        counting = Limiter(limits, clock=time.time, shared=one, on_shared_failure=lambda: failed.append(1))
+        assert asked(counting, 1) == 1
+        await counting.reconcile()
+        redis.send_signal(signal.SIGSTOP)
+        for _ in range(5):
+            assert asked(counting, 1) == 1
+            await counting.reconcile()
+        assert len(failed) == 5
+        redis.send_signal(signal.SIGCONT)
+
+        async def total() -> int:
+            """As another process sees it, which has counted nothing."""
+            return next(iter((await two.share(dict.fromkeys(counting._counters, (0, 60000)))).values()))
+
+        async def caught_up() -> bool:
+            with contextlib.suppress(OSError):
+                await counting.reconcile()
+                return await total() == 6
+            return False
+
+        await eventually(caught_up, within=30)
+        for _ in range(20):  # what was sent into the freeze has been read by now, whatever its order
+            assert await total() == 6
+
+
+async def test_a_count_never_goes_back(redis_server: str) -> None:
+    async with processes(redis_server, "late", "late") as (one, two):
+        assert await one.share({"window": (5, 60_000)}) == {"window": 5}
+        assert await one.share({"window": (3, 60_000)}) == {"window": 5}
+        assert await two.share({"window": (2, 60_000), "other": (1, 60_000)}) == {"window": 7, "other": 1}
+
+
+async def test_counts_are_gone_when_nobody_needs_them(redis_server: str) -> None:
+    async with processes(redis_server, "gone") as (one,), Redis.from_url(redis_server) as reader:
+        await one.share({"soon": (1, 50), "later": (1, 60_000)})
+
+        async def gone() -> bool:
+            return [key async for key in reader.scan_iter("ccl:{gone}:*")] == [b"ccl:{gone}:limit:later"]
+
+        await eventually(gone, within=30)
 
 
 async def test_two_processes_let_about_as_many_through_as_one_would(
@@ -132,8 +204,8 @@ async def test_killing_redis_stops_nobody_is_counted_and_limits_go_on_here(
         async with own_redis(port), Redis(port=port) as reader:
 
             async def caught_up() -> bool:
-                held = [await reader.get(key) async for key in reader.scan_iter("ccl:limit:default:*")]
-                return held == [b"20"]
+                found = [await reader.hvals(key) async for key in reader.scan_iter("ccl:{default}:limit:default:*")]
+                return found == [[b"20"]]
 
             await eventually(caught_up, within=30)
 

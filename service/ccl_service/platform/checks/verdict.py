@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from ccl_contract.readiness import CheckStatus
 from ccl_service.platform.config import Settings
 from ccl_service.platform.db import Db
-from ccl_service.platform.limits import RedisCounts
+from ccl_service.platform.redis_counts import RedisCounts
 
 PASS, WARN, FAIL = CheckStatus.PASS, CheckStatus.WARN, CheckStatus.FAIL
 

@@ -10,8 +10,8 @@ from ccl_service.platform.checks.catalog import register_all
 from ccl_service.platform.checks.verdict import Subject
 from ccl_service.platform.config import Settings
 from ccl_service.platform.db import Db
-from ccl_service.platform.limits import RedisCounts
 from ccl_service.platform.readiness import CheckRegistry
+from ccl_service.platform.redis_counts import RedisCounts
 
 
 async def verdict(

@@ -17,7 +17,7 @@ from ccl_service.platform.checks.database import skew_verdict, version_verdict
 from ccl_service.platform.config import Settings
 from ccl_service.platform.db import Db, PoolDb, PoolSize
 from ccl_service.platform.instances import Heartbeat, Instance, live_web
-from ccl_service.platform.limits import RedisCounts
+from ccl_service.platform.redis_counts import RedisCounts
 from tests.service.conftest import with_database
 from tests.service.platform.checks.asking import status_and_reason
 
@@ -130,13 +130,13 @@ async def test_redis_is_required_as_soon_as_two_web_instances_of_this_revision_l
     assert await status_and_reason("Redis", settings, db) == ("pass", "")
     await beat(db, replace(WEB, pod="web-2"))
     assert await status_and_reason("Redis", settings, db) == ("fail", "Missing")
-    redis = RedisCounts(redis_server)
+    redis = RedisCounts(redis_server, deployment="checks", process="1")
     assert await status_and_reason("Redis", settings, db, redis=redis) == ("pass", "")
     await redis.close()
 
 
 async def test_a_redis_that_is_away_is_a_warning(settings: Settings, db: Db, dead_port: int) -> None:
-    redis = RedisCounts(f"redis://127.0.0.1:{dead_port}/0")
+    redis = RedisCounts(f"redis://127.0.0.1:{dead_port}/0", deployment="checks", process="1")
     assert await status_and_reason("Redis", settings, db, redis=redis) == ("warn", "NoAnswer")
     await redis.close()
 

@@ -21,23 +21,40 @@ class Clock:
 
 
 class Counts:
-    """Shared counters in memory; ``away`` makes it fail like a connection."""
+    """What two processes share, in memory. ``away`` makes it fail like a connection, ``lost`` like a late answer."""
 
     def __init__(self) -> None:
-        self.totals: dict[str, int] = {}
+        self.held: dict[tuple[str, str], int] = {}
         self.sizes: list[int] = []
-        self.away = False
+        self.away = self.lost = False
 
-    async def add(self, deltas: Mapping[str, int], ttl_ms: Mapping[str, int]) -> Mapping[str, int]:
-        if self.away:
+    def of(self, process: str) -> "View":
+        return View(self, process)
+
+    @property
+    def totals(self) -> list[int]:
+        keys = {key for key, _ in self.held}
+        return sorted(sum(n for (k, _), n in self.held.items() if k == key) for key in keys)
+
+
+class View:
+    """One process's access to ``Counts``."""
+
+    def __init__(self, counts: Counts, process: str) -> None:
+        self._counts, self._process = counts, process
+
+    async def share(self, own: Mapping[str, tuple[int, int]]) -> Mapping[str, int]:
+        if self._counts.away:
             raise ConnectionError
-        self.sizes.append(len(deltas))
-        for key, delta in deltas.items():
-            self.totals[key] = self.totals.get(key, 0) + delta
-        return {key: self.totals[key] for key in deltas}
+        held = self._counts.held
+        self._counts.sizes.append(len(own))
+        held.update({(key, self._process): count for key, (count, _) in own.items()})
+        if self._counts.lost:
+            raise TimeoutError
+        return {key: sum(n for (k, _), n in held.items() if k == key) for key in own}
 
 
-def limiter(clock: Clock, shared: Counts | None = None, failures: list[int] | None = None) -> Limiter:
+def limiter(clock: Clock, shared: View | None = None, failures: list[int] | None = None) -> Limiter:
     classes = {LimitClass.DEFAULT: Limit(3, WINDOW), LimitClass.FAILURES: Limit(2, WINDOW)}
     count = (failures if failures is not None else []).append
     return Limiter(classes, clock=clock, shared=shared, on_shared_failure=lambda: count(1))
@@ -80,7 +97,7 @@ def test_only_failures_count_in_their_class() -> None:
 
 async def test_two_processes_share_one_limit_after_reconciling() -> None:
     clock, shared = Clock(), Counts()
-    one, two = limiter(clock, shared), limiter(clock, shared)
+    one, two = limiter(clock, shared.of("1")), limiter(clock, shared.of("2"))
     assert not used_up(one)
     assert not used_up(one)
     await one.reconcile()
@@ -92,7 +109,7 @@ async def test_two_processes_share_one_limit_after_reconciling() -> None:
 
 async def test_a_store_that_is_away_loses_no_count_and_stops_nobody() -> None:
     clock, shared, failures = Clock(), Counts(), list[int]()
-    one = limiter(clock, shared, failures)
+    one = limiter(clock, shared.of("1"), failures)
     shared.away = True
     assert not used_up(one)
     await one.reconcile()
@@ -100,15 +117,29 @@ async def test_a_store_that_is_away_loses_no_count_and_stops_nobody() -> None:
     assert not used_up(one)
     shared.away = False
     await one.reconcile()
-    assert list(shared.totals.values()) == [2]
+    assert shared.totals == [2]
     assert not used_up(one)
     assert used_up(one)
+
+
+async def test_counts_whose_answer_is_lost_are_not_counted_twice() -> None:
+    shared, failures = Counts(), list[int]()
+    one = limiter(Clock(), shared.of("1"), failures)
+    shared.lost = True
+    for _ in range(2):
+        assert not used_up(one)
+        await one.reconcile()
+    assert failures == [1, 1]
+    shared.lost = False
+    await one.reconcile()
+    assert shared.totals == [2]
+    assert [used_up(one), used_up(one)] == [False, True]
 
 
 async def test_many_clients_are_sent_in_pieces_and_each_only_when_it_called(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MOST_AT_ONCE", 2)
     shared = Counts()
-    one = limiter(Clock(), shared)
+    one = limiter(Clock(), shared.of("1"))
     for number in range(5):
         used_up(one, str(number))
     await one.reconcile()
@@ -116,7 +147,7 @@ async def test_many_clients_are_sent_in_pieces_and_each_only_when_it_called(monk
     used_up(one, "3")
     await one.reconcile()
     assert shared.sizes == [2, 2, 1, 1]
-    assert sorted(shared.totals.values()) == [1, 1, 1, 1, 2]
+    assert shared.totals == [1, 1, 1, 1, 2]
 
 
 def test_beyond_the_most_counters_the_oldest_goes_in_the_callers_favour(monkeypatch: pytest.MonkeyPatch) -> None:
