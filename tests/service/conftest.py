@@ -24,9 +24,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web_runner import BaseRunner
 
-from ccl_service.main import Service, open_service
+from ccl_service.main import Service, open_service, wall_clock
 from ccl_service.platform.config import Settings, load_settings
 from ccl_service.platform.db import PoolDb, PoolSize
+from ccl_service.platform.http import Clock
 from ccl_service.platform.migrate import migrate
 from ccl_service.platform.server import runner
 
@@ -152,9 +153,15 @@ def settings(environ: dict[str, str]) -> Settings:
 
 
 @pytest.fixture
-async def service(settings: Settings) -> AsyncIterator[Service]:
+def clock() -> Clock:
+    """The time; override it with a moment that stands still where a window must not end."""
+    return wall_clock
+
+
+@pytest.fixture
+async def service(settings: Settings, clock: Clock) -> AsyncIterator[Service]:
     """The wired service; its workers do not run unless a test starts them with ``lifecycle.working``."""
-    async with open_service(settings) as opened:
+    async with open_service(settings, clock=clock) as opened:
         yield opened
 
 

@@ -108,7 +108,7 @@ ROUTES: Final = (
         "/api/chat/sessions",
         post_session,
         Auth.PUBLIC,
-        LimitClass.CHAT,
+        LimitClass.CHAT_OPENING,
         priority=Priority.CHAT,
         body=OpenChat,
         body_limit=OPEN_BYTES,

@@ -36,6 +36,7 @@ from ccl_service.chat.api import CHAT
 from ccl_service.chat.model import MOST_BYTES, ConversationClosed, Progress, Say
 from ccl_service.chat.service import Chat
 from ccl_service.chat.stream import Event, failed, follow
+from ccl_service.platform.admission import CLIENT
 from ccl_service.platform.auth import verify_visitor
 from ccl_service.platform.body import validate
 from ccl_service.platform.http import CLOCK, KEYS, LIMITER, PHASE, SETTINGS, Auth, LimitClass, Priority, Route
@@ -95,7 +96,7 @@ async def get_socket(request: web.Request) -> web.WebSocketResponse:
         conversation_id = await _hello(request, ws)
         with _one_more(request.app[SOCKETS], conversation_id):
             app = request.app
-            await Talk(ws, app[CHAT], app[LIMITER], app[PHASE], conversation_id).run()
+            await Talk(ws, app[CHAT], app[LIMITER], app[PHASE], conversation_id, client=request[CLIENT]).run()
     except Ended as end:
         await ws.close(code=end.code, message=end.reason.encode())
     except ConnectionResetError:
@@ -154,10 +155,18 @@ class Talk:
     """What happens on a socket between hello and its end."""
 
     def __init__(
-        self, ws: web.WebSocketResponse, chat: Chat, limiter: Limiter, phase: Phase, conversation_id: UUID
+        self,
+        ws: web.WebSocketResponse,
+        chat: Chat,
+        limiter: Limiter,
+        phase: Phase,
+        conversation_id: UUID,
+        *,
+        client: str,
     ) -> None:
+        """``client``: the visitor's address as it counts for limits."""
         self._ws, self._chat, self._limiter, self._phase = ws, chat, limiter, phase
-        self._conversation_id = conversation_id
+        self._conversation_id, self._client = conversation_id, client
         self._pending: asyncio.Queue[Pending] = asyncio.Queue(MOST_PENDING)
 
     async def run(self) -> None:
@@ -178,7 +187,7 @@ class Talk:
             text = await _text(self._ws)
             ref = None
             try:
-                self._limiter.check(LimitClass.CHAT, str(self._conversation_id))
+                self._limiter.check_conversation(str(self._conversation_id), self._client)
                 frame = _parse(text, _REQUESTS)
                 ref = frame.ref if isinstance(frame, SocketSay) else None
                 await self._take(frame)

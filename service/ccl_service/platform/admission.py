@@ -44,7 +44,7 @@ class Admission:
         """
         key = presented_key(request.headers)
         if route.auth is Auth.VISITOR:
-            request[PRINCIPAL] = self._visitor(request, route, key, told)
+            request[PRINCIPAL] = self._visitor(request, key, told)
             return
         grant = await self._grant(request, route, key)
         if grant is not None:
@@ -68,8 +68,8 @@ class Admission:
         if route.limit is LimitClass.FAILURES and isinstance(error, Refused):
             self.limiter.count_failure(request[CLIENT])
 
-    def _visitor(self, request: web.Request, route: Route, key: str | None, told: Told) -> Principal:
-        """One conversation counts as one client: many visitors may share an address."""
+    def _visitor(self, request: web.Request, key: str | None, told: Told) -> Principal:
+        """One conversation counts as one client: many visitors may share an address, within its ceiling."""
         try:
             if key is None:
                 raise Unauthenticated("send the visitor's token as Authorization: Bearer")
@@ -77,7 +77,7 @@ class Admission:
         except Unauthenticated:
             self.count(request, LimitClass.DEFAULT, told)
             raise
-        self._tell(self.limiter.check(route.limit, conversation), told)
+        self._tell(self.limiter.check_conversation(conversation, request[CLIENT]), told)
         return Principal("visitor", conversation)
 
     async def _grant(self, request: web.Request, route: Route, key: str | None) -> Grant | None:

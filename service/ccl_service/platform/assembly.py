@@ -214,6 +214,8 @@ def _limits(settings: Settings) -> Mapping[LimitClass, Limit]:
         LimitClass.FAILURES: default,
         LimitClass.MONITORING: Limit(120, timedelta(minutes=1)),
         LimitClass.CHAT: Limit(60, timedelta(minutes=1)),
+        LimitClass.CHAT_ADDRESS: Limit(600, timedelta(minutes=1)),
+        LimitClass.CHAT_OPENING: Limit(30, timedelta(minutes=1)),
     }
 
 

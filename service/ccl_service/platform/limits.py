@@ -26,7 +26,12 @@ class LimitClass(StrEnum):
     NONE = "none"
     DEFAULT = "default"
     MONITORING = "monitoring"
+    #: What one conversation says and reads.
     CHAT = "chat"
+    #: The same of all conversations of one address: a new one costs a stranger nothing. No route names it.
+    CHAT_ADDRESS = "chat-address"
+    #: New conversations of one address.
+    CHAT_OPENING = "chat-opening"
     #: A scoped key's own limit; no route names it, the key brings it along.
     KEY = "key"
     #: Only refusals count: bad signatures, bad tokens, what is neither.
@@ -106,6 +111,15 @@ class Limiter:
         standing = self._judge(limit_class, subject, own)
         if standing is not None:
             self._count(limit_class, subject, standing.limit)
+        return standing
+
+    def check_conversation(self, conversation: str, client: str) -> Standing | None:
+        """Count one request of a conversation, whose standing it returns, and of the address that it comes from.
+
+        Raises RateLimited for either.
+        """
+        standing = self.check(LimitClass.CHAT, conversation)
+        self.check(LimitClass.CHAT_ADDRESS, client)
         return standing
 
     def check_failures(self, subject: str) -> Standing | None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +15,8 @@ from ccl_contract.chat import ChatClose
 from ccl_service.agents import stand_in
 from ccl_service.chat import ws
 from ccl_service.chat.model import MAX_MESSAGE, MOST_BYTES
-from ccl_service.platform.http import PHASE
+from ccl_service.platform.http import LIMITER, PHASE
+from ccl_service.platform.limits import LimitClass
 from hack.fakes.script import Rule
 from tests.service.chat.system import System
 from tests.service.polling import eventually
@@ -227,6 +229,15 @@ async def test_the_longest_message_is_taken_however_its_characters_are_written(i
         assert (await visit.frame())["type"] == "accepted"
 
 
+MOMENT = datetime.now(UTC)
+
+
+def stands_still() -> datetime:
+    """A clock by which no window of a limit ends."""
+    return MOMENT
+
+
+@pytest.mark.parametrize("clock", [stands_still])
 async def test_messages_of_a_session_are_limited_together_with_those_by_http(idle: System) -> None:
     token = await visitor(idle)
     headers = {"Authorization": f"Bearer {token}"}
@@ -239,6 +250,19 @@ async def test_messages_of_a_session_are_limited_together_with_those_by_http(idl
             await visit.send(type="shout")
             codes.add((await visit.frame())["code"])
     assert codes == {"VALIDATION_001", "RATE_LIMIT_001"}
+
+
+@pytest.mark.parametrize("clock", [stands_still])
+async def test_messages_of_all_sessions_of_an_address_are_limited_together(idle: System) -> None:
+    limiter = idle.app[LIMITER]
+    async with talking(idle) as ann, talking(idle) as ben:
+        while (standing := limiter.check(LimitClass.CHAT_ADDRESS, "127.0.0.1")) and standing.remaining > 1:
+            pass
+        codes = []
+        for visit in (ann, ann, ben):
+            await visit.send(type="shout")
+            codes.append((await visit.frame())["code"])
+    assert codes == ["VALIDATION_001", "RATE_LIMIT_001", "RATE_LIMIT_001"]
 
 
 async def test_turns_under_way_are_bounded(idle: System) -> None:

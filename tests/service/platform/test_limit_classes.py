@@ -1,5 +1,6 @@
 """Who is counted for what, on the routes that ship."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,21 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from ccl_service.main import Service
+from ccl_service.platform.http import LIMITER, Clock
+from ccl_service.platform.limits import LimitClass
 
 Client = TestClient[web.Request, web.Application]
 Headers = dict[str, str]
 DEFAULT = '"default";q=4;w=86400'
 MONITOR_TOKEN = "monitor-token-of-the-limit-tests-001"
+NOTHING = "/api/chat/turns/00000000-0000-0000-0000-000000000000/events"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """No window ends while a test runs."""
+    moment = datetime.now(UTC)
+    return lambda: moment
 
 
 @pytest.fixture
@@ -101,6 +112,13 @@ async def test_monitoring_has_a_limit_of_its_own(client: Client) -> None:
     assert await statuses(client, 1, "/api/monitoring/metrics", headers) == [200]
 
 
+def fill(service: Service, limit_class: LimitClass, subject: str, *, leave: int = 0) -> None:
+    """Use a limit up, but for so many requests."""
+    limiter = service.app[LIMITER]
+    while (standing := limiter.check(limit_class, subject)) and standing.remaining > leave:
+        pass
+
+
 async def visit(client: Client, address: str) -> Headers:
     answer = await client.post("/api/chat/sessions", json={}, headers=at(address))
     return at(address, {"Authorization": f"Bearer {(await answer.json())['visitor_token']}"})
@@ -108,12 +126,42 @@ async def visit(client: Client, address: str) -> Headers:
 
 async def test_a_conversation_is_counted_for_itself_however_many_share_its_address(client: Client) -> None:
     ann, ben = await visit(client, "203.0.113.1"), await visit(client, "203.0.113.1")
-    path = "/api/chat/turns/00000000-0000-0000-0000-000000000000/events"
-    assert await policy(client, path, ann) == '"chat";q=60;w=60'
-    used = await statuses(client, 60, path, ann)
-    # the minute may end in between, once
-    assert 429 in used + await statuses(client, 60, path, ann)
-    assert await statuses(client, 1, path, ben) == [404]
+    assert await policy(client, NOTHING, ann) == '"chat";q=60;w=60'
+    assert await statuses(client, 61, NOTHING, ann) == [404] * 59 + [429] * 2
+    assert await statuses(client, 1, NOTHING, ben) == [404]
+
+
+async def test_conversations_of_one_address_have_a_ceiling_that_another_address_does_not_share(
+    client: Client, service: Service
+) -> None:
+    ann, ben = await visit(client, "203.0.113.1"), await visit(client, "203.0.113.1")
+    fill(service, LimitClass.CHAT_ADDRESS, "203.0.113.1", leave=1)
+    assert await statuses(client, 2, NOTHING, ann) == [404, 429]
+    assert await statuses(client, 1, NOTHING, ben) == [429]
+    assert await policy(client, NOTHING, ben) == '"chat-address";q=600;w=60'
+    assert await statuses(client, 1, NOTHING, ben | at("203.0.113.2")) == [404]
+
+
+async def test_a_conversation_that_is_refused_does_not_use_its_address_up(client: Client, service: Service) -> None:
+    ann, ben = await visit(client, "203.0.113.1"), await visit(client, "203.0.113.1")
+    fill(service, LimitClass.CHAT_ADDRESS, "203.0.113.1", leave=61)
+    assert await statuses(client, 70, NOTHING, ann) == [404] * 60 + [429] * 10
+    assert await statuses(client, 1, NOTHING, ben) == [404]
+
+
+async def test_new_conversations_have_a_limit_of_their_own(client: Client, service: Service) -> None:
+    opening = "/api/chat/sessions"
+    assert await policy(client, opening, at("203.0.113.1"), json={}) == '"chat-opening";q=30;w=60'
+    assert await statuses(client, 5, "/nowhere", at("203.0.113.1")) == [404] * 4 + [429]
+    fill(service, LimitClass.CHAT_OPENING, "203.0.113.1", leave=1)
+    assert await statuses(client, 2, opening, at("203.0.113.1"), json={}) == [201, 429]
+    assert await statuses(client, 1, opening, at("203.0.113.2"), json={}) == [201]
+
+
+async def test_guessing_visitors_tokens_is_counted_like_any_call(client: Client) -> None:
+    guess = at("203.0.113.1", {"Authorization": "Bearer e30.c3RhdGlj.AAAA"})
+    assert await statuses(client, 5, NOTHING, guess) == [401] * 4 + [429]
+    assert await statuses(client, 1, "/nowhere", at("203.0.113.1")) == [429]
 
 
 @pytest.mark.parametrize("path", ["/api/u/forged", "/api/r/forged"])

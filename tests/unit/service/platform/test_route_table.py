@@ -57,8 +57,12 @@ def test_only_probes_have_no_limit() -> None:
     assert all(row.priority is Priority.PROBE and row.auth is Auth.PUBLIC for row in unlimited)
 
 
-def test_no_row_brings_a_limit_that_only_keys_have() -> None:
-    assert all(row.limit is not LimitClass.KEY for row in TABLE)
+def test_no_row_brings_a_limit_that_callers_bring_along() -> None:
+    assert all(row.limit not in {LimitClass.KEY, LimitClass.CHAT_ADDRESS} for row in TABLE)
+
+
+def test_what_a_conversation_does_is_limited_as_such() -> None:
+    assert {row.limit for row in TABLE if row.auth is Auth.VISITOR} == {LimitClass.CHAT}
 
 
 def test_every_scope_opens_something() -> None:
