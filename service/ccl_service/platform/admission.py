@@ -86,8 +86,9 @@ class Admission:
         if key is None or prefix is None or route.limit not in _REPLACED:
             return None
         client = request[CLIENT]
-        if not self.directory.remembers(prefix):
-            # each made-up prefix costs a statement: an address that keeps making them up is not asked for
+        if not self.directory.knows(prefix):
+            # Each made-up prefix costs a statement: an address that keeps making them up is not asked for. Whoever
+            # shares it is let in with a key that has been seen here, and with a new one when the window has ended.
             self.limiter.check_failures(client)
         try:
             grant = await self.directory.grant(prefix, key)

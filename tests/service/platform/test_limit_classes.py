@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from ccl_service.main import Service
+from ccl_service.platform.api_keys import directory
 from ccl_service.platform.http import LIMITER, Clock
 from ccl_service.platform.limits import LimitClass
 
@@ -82,6 +83,28 @@ async def test_guessing_scoped_keys_ends_before_the_database_is_asked(client: Cl
         guess = {"X-API-Key": f"ccl_aaaaaaa{'abcdefgh'[number]}_{'A' * 43}"}
         found += await statuses(client, 1, "/api/leads", at("203.0.113.1", guess))
     assert found == [401] * 4 + [429] * 4
+
+
+async def key(client: Client, root: Headers, name: str) -> Headers:
+    """The headers of a scoped key that nobody has used yet."""
+    draft = {"name": name, "scopes": ["leads:read"]}
+    async with client.post("/api/keys", json=draft, headers=at("203.0.113.9", root)) as answer:
+        return at("203.0.113.1", {"X-API-Key": (await answer.json())["secret"]})
+
+
+async def test_guesses_of_an_address_do_not_keep_out_a_key_that_has_been_seen(
+    client: Client, root: Headers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directory, "REMEMBER_SECONDS", 0.0)  # each look-up asks the database
+    used, new = await key(client, root, "used"), await key(client, root, "new")
+    assert await statuses(client, 1, "/api/leads", used) == [200]
+    for number in range(4):
+        guess = {"X-API-Key": f"ccl_aaaaaaa{'abcdefgh'[number]}_{'A' * 43}"}
+        assert await statuses(client, 1, "/api/leads", at("203.0.113.1", guess)) == [401]
+    assert await statuses(client, 2, "/api/leads", used) == [200] * 2
+    assert await statuses(client, 1, "/api/leads", new) == [429]
+    assert await statuses(client, 1, "/api/leads", new | at("203.0.113.2")) == [200]
+    assert await statuses(client, 1, "/api/leads", new) == [200]
 
 
 async def test_a_refused_request_says_where_the_caller_stands(client: Client) -> None:

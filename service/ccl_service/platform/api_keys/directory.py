@@ -44,10 +44,13 @@ class Directory:
         self._asking: dict[str, asyncio.Task[Grant | None]] = {}
         self._used: set[UUID] = set()
 
-    def remembers(self, prefix: str) -> bool:
-        """Whether ``grant`` will answer without asking the database."""
+    def knows(self, prefix: str) -> bool:
+        """Whether ``grant`` is cheap: it has just been answered, or the prefix is a key's.
+
+        For a key the database is asked once in ``REMEMBER_SECONDS``, however many secrets are tried on it.
+        """
         found = self._known.get(prefix)
-        return found is not None and found.until > self._clock()
+        return found is not None and (found.grant is not None or found.until > self._clock())
 
     async def grant(self, prefix: str, secret: str) -> Grant | None:
         """What ``secret`` allows; None when it is not valid. Raises DatabaseUnavailable rather than guess."""
@@ -80,6 +83,7 @@ class Directory:
         asked_at = self._clock()
         row = await self._db.fetchrow(GRANT, prefix)
         grant = None if row is None else Grant(row["id"], _known(row["scopes"]), row["per_minute"], row["hash"])
+        self._known.pop(prefix, None)  # the oldest are those that nobody has asked for lately
         while len(self._known) >= MOST_REMEMBERED:
             del self._known[next(iter(self._known))]
         self._known[prefix] = _Remembered(grant, asked_at + REMEMBER_SECONDS)

@@ -145,7 +145,33 @@ async def test_made_up_prefixes_do_not_fill_the_memory(monkeypatch: pytest.Monke
     keys = Directory(OneTable(), clock=Clock())
     for number in range(10):
         await keys.grant(f"prefix-{number}", SECRET.text)
-    assert [keys.remembers(f"prefix-{n}") for n in range(10)] == [False] * 7 + [True] * 3
+    assert [keys.knows(f"prefix-{n}") for n in range(10)] == [False] * 7 + [True] * 3
+
+
+async def test_a_key_stays_known_and_what_is_none_does_not() -> None:
+    db, clock = OneTable(**{SECRET.prefix: row(SECRET)}), Clock()
+    keys = Directory(db, clock=clock)
+    assert not keys.knows(SECRET.prefix)
+    for secret in (SECRET, OTHER):
+        await keys.grant(secret.prefix, secret.text)
+    assert (keys.knows(SECRET.prefix), keys.knows(OTHER.prefix)) == (True, True)
+    clock.now += REMEMBER_SECONDS
+    assert (keys.knows(SECRET.prefix), keys.knows(OTHER.prefix)) == (True, False)
+    db.keys.clear()  # revoked
+    await keys.grant(SECRET.prefix, SECRET.text)
+    clock.now += REMEMBER_SECONDS
+    assert not keys.knows(SECRET.prefix)
+
+
+async def test_a_key_in_use_is_not_forgotten_for_made_up_prefixes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory, "MOST_REMEMBERED", 3)
+    clock = Clock()
+    keys = Directory(OneTable(**{SECRET.prefix: row(SECRET)}), clock=clock)
+    for number in range(10):
+        await keys.grant(SECRET.prefix, SECRET.text)
+        clock.now += REMEMBER_SECONDS
+        await keys.grant(f"prefix-{number}", SECRET.text)
+    assert keys.knows(SECRET.prefix)
 
 
 async def test_uses_are_written_together_and_kept_while_the_database_is_away() -> None:
