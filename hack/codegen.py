@@ -1,6 +1,6 @@
 """``python -m hack.codegen [--check]``: writes what is generated from code, or tells what is stale.
 
-That is the CRDs, and the pages of the service's error codes and variables.
+That is the CRDs, and the pages of the service's error codes, variables and routes.
 """
 
 import sys
@@ -11,6 +11,7 @@ import yaml
 from ccl_operator.api.schema import crd
 from ccl_service.main import route_table
 from ccl_service.platform.description import Description, problem_table
+from hack.access import access_page
 from hack.configuration import configuration_page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,7 +41,11 @@ def generated() -> dict[Path, str]:
     manifest = crd()
     text = HEADER + yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
     name = f"{manifest['metadata']['name']}.yaml"
-    pages = {Path("docs/errors.md"): errors_page(), Path("docs/configuration.md"): configuration_page()}
+    pages = {
+        Path("docs/errors.md"): errors_page(),
+        Path("docs/configuration.md"): configuration_page(),
+        Path("docs/access.md"): access_page(route_table()),
+    }
     return {Path(folder) / name: text for folder in FOLDERS} | pages
 
 

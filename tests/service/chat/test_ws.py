@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -15,10 +15,13 @@ from ccl_contract.chat import ChatClose
 from ccl_service.agents import stand_in
 from ccl_service.chat import ws
 from ccl_service.chat.model import MAX_MESSAGE, MOST_BYTES
-from ccl_service.platform.http import LIMITER, PHASE
+from ccl_service.platform.auth import VISITOR_LIFETIME, VISITOR_PURPOSE, issue_visitor
+from ccl_service.platform.http import KEYS, LIMITER, PHASE
+from ccl_service.platform.keys import KeyName, KeyRing, b64encode
 from ccl_service.platform.limits import LimitClass
 from hack.fakes.script import Rule
 from tests.service.chat.system import System
+from tests.service.conftest import ROOT_KEY
 from tests.service.polling import eventually
 
 ORIGIN = "https://cars.example.com"
@@ -160,6 +163,29 @@ async def test_without_a_model_the_stand_in_answers_here_too(system: System) -> 
         await visit.send(type="say", text="hello")
         frames = await visit.answer()
     assert stand_in.ASK_PHONE in " ".join(frame.get("text", "") for frame in frames)
+
+
+SOMEBODY = json.dumps({"c": str(uuid4()), "exp": 9_999_999_999}).encode()
+#: What does not open a conversation, by what it is.
+NO_TOKENS: dict[str, Callable[[KeyRing], str]] = {
+    "a token that has ended": lambda keys: issue_visitor(
+        keys, str(uuid4()), now=datetime.now(UTC) - VISITOR_LIFETIME - timedelta(seconds=1)
+    ),
+    "a token of another purpose": lambda keys: keys.sign("return-link", SOMEBODY),
+    "a token under another key": lambda keys: keys.sign(VISITOR_PURPOSE, SOMEBODY, name=KeyName.SESSION),
+    "another conversation under a genuine signature": lambda keys: ".".join(
+        [b64encode(SOMEBODY), *issue_visitor(keys, str(uuid4()), now=datetime.now(UTC)).split(".")[1:]]
+    ),
+    "the root key": lambda _: ROOT_KEY,
+    "a scoped key": lambda _: f"ccl_aaaaaaaa_{'A' * 43}",
+}
+
+
+@pytest.mark.parametrize("make", NO_TOKENS.values(), ids=NO_TOKENS)
+async def test_whatever_else_is_shown_opens_no_conversation(idle: System, make: Callable[[KeyRing], str]) -> None:
+    async with socket(idle, Authorization=f"Bearer {ROOT_KEY}") as visit:
+        await visit.send(type="hello", visitor_token=make(idle.app[KEYS]))
+        assert await visit.closed() == ChatClose.UNAUTHENTICATED
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,13 +19,19 @@ from ccl_service.platform.api_keys.model import KeyDraft
 from ccl_service.platform.auth import VISITOR_LIFETIME, VISITOR_PURPOSE, issue_visitor
 from ccl_service.platform.db import PoolDb
 from ccl_service.platform.http import DIRECTORY, KEYS
-from ccl_service.platform.route import Auth, Route, Scope
+from ccl_service.platform.limits import LimitClass
+from ccl_service.platform.route import Auth, Priority, Route, Scope
 from tests.service.conftest import ROOT_KEY
 
 Client = TestClient[web.Request, web.Application]
 Headers = Mapping[str, str]
 TABLE = route_table()
 MONITOR_TOKEN = "monitor-token-of-the-matrix-0000001"
+ROOT_KEYS = {
+    "previous": "previous-root-key-of-the-matrix-0001",
+    "current": ROOT_KEY,
+    "next": "next-root-key-of-the-matrix-0000000001",
+}
 #: Answered as soon as somebody is let in, whatever the method: too little to change anything.
 EMPTY = b"{}"
 
@@ -58,7 +64,15 @@ def expected(route: Route, shown: Shown) -> str:
 def environ(environ: dict[str, str], tmp_path: Path) -> dict[str, str]:
     token = tmp_path / "token"
     token.write_text(MONITOR_TOKEN)
-    return environ | {"MONITOR_KEY_FILE": str(token), "TRUST_PROXY": "127.0.0.0/8"}
+    keys = [{"id": state, "state": state, "secret": secret} for state, secret in ROOT_KEYS.items()]
+    root = tmp_path / "internal-api.json"
+    root.write_text(json.dumps({"v": 1, "keys": keys}))
+    return environ | {
+        "INTERNAL_API_KEY": "",
+        "INTERNAL_API_KEY_FILE": str(root),
+        "MONITOR_KEY_FILE": str(token),
+        "TRUST_PROXY": "127.0.0.0/8",
+    }
 
 
 async def visit(client: Client) -> str:
@@ -98,7 +112,7 @@ async def credentials(client: Client, service: Service, db: PoolDb, root: Header
         "the root key as a password": Shown({"Authorization": f"Basic {basic}"}),
         "the root key but for its last character": Shown(bearer(ROOT_KEY[:-1])),
         "bytes that are no text": Shown({"X-API-Key": "\udcff\udcfe"}),
-        "the root key": Shown(bearer(ROOT_KEY), valid=True, root=True),
+        **{f"the {s} root key": Shown(bearer(key), valid=True, root=True) for s, key in ROOT_KEYS.items()},
         "the root key in its own header": Shown({"X-API-Key": ROOT_KEY}, valid=True, root=True),
         "the monitor token": Shown(
             bearer(MONITOR_TOKEN), valid=True, scopes=frozenset({Scope.MONITORING_READ, Scope.METRICS_SCRAPE})
@@ -127,16 +141,18 @@ def _other_key(token: str) -> str:
     return token[:-2] + ("AA" if token[-2:] != "AA" else "BB")
 
 
-async def ask(client: Client, route: Route, headers: Headers, address: str) -> tuple[int, str]:
+async def ask(
+    client: Client, route: Route, headers: Headers, address: str, *, method: str | None = None
+) -> tuple[int, str]:
     """Status and problem code. Each call comes from an address of its own, so that no limit is met."""
     path = re.sub(r"{\w+}", "none", route.path.replace("{id}", str(uuid4())))
     # an unknown parameter stops a route that would do something without a body
     query = {"surprise": "1"} if route.query is not None else {}
     sent = {"X-Forwarded-For": address, "Content-Type": route.consumes} | dict(headers)
     body = EMPTY if route.method in {"POST", "PUT", "PATCH"} else None
-    async with client.request(route.method, path, params=query, data=body, headers=sent) as answer:
-        code = (await answer.json())["code"] if answer.content_type == "application/problem+json" else ""
-        return answer.status, code
+    async with client.request(method or route.method, path, params=query, data=body, headers=sent) as answer:
+        problem = await answer.text() if answer.content_type == "application/problem+json" else ""
+        return answer.status, json.loads(problem)["code"] if problem else ""
 
 
 def addresses() -> Any:
@@ -167,28 +183,81 @@ async def test_on_an_open_route_no_credential_changes_whether_one_is_let_in(
         assert len(set(answers.values())) == 1, (route.path, answers)
 
 
-@pytest.fixture
-async def turn_of_ann(client: Client) -> tuple[str, str]:
-    """Ann's token and a turn of hers."""
-    token = await visit(client)
-    answer = await client.post("/api/chat", json={"text": "hello"}, headers=bearer(token))
-    return token, (await answer.json())["turn_id"]
-
-
-async def test_another_visitors_turn_is_not_found(client: Client, turn_of_ann: tuple[str, str]) -> None:
-    ann, turn = turn_of_ann
-    for token, status in ((ann, 200), (await visit(client), 404)):
-        async with client.get(f"/api/chat/turns/{turn}/events", headers=bearer(token)) as answer:
-            assert answer.status == status
-
-
-async def test_a_turn_that_exists_nowhere_looks_like_another_visitors(
-    client: Client, turn_of_ann: tuple[str, str]
+async def test_whoever_may_get_may_ask_for_the_head_and_nobody_else(
+    client: Client, credentials: Mapping[str, Shown]
 ) -> None:
-    _, turn = turn_of_ann
-    stranger = bearer(await visit(client))
+    source = addresses()
+    for route in (r for r in TABLE if r.method == "GET" and r.priority is Priority.PROBE):
+        for name, shown in credentials.items():
+            get, head = [(await ask(client, route, shown.headers, next(source), method=m))[0] for m in ("GET", "HEAD")]
+            assert get == head, (route.path, name)
+
+
+def shape(value: Any) -> Any:
+    """The names in a document, without what stands under them."""
+    return {name: shape(part) for name, part in value.items()} if isinstance(value, dict) else None
+
+
+#: Open routes that tell more to whoever may read monitoring.
+DETAILED = {"/health", "/api/monitoring/health", "/api/monitoring/production-readiness"}
+
+
+@pytest.mark.parametrize("path", sorted(DETAILED))
+async def test_details_of_an_open_route_need_the_scope_and_no_other_credential_shows_them(
+    client: Client, credentials: Mapping[str, Shown], path: str
+) -> None:
+    shapes, source = {}, addresses()
+    for name, shown in credentials.items():
+        async with client.get(path, headers={"X-Forwarded-For": next(source), **shown.headers}) as answer:
+            shapes[name] = shape(await answer.json())
+    row = next(r for r in TABLE if r.path == path)
+    for name, shown in credentials.items():
+        # a probe asks no database whose key it is
+        looked_up = row.limit is not LimitClass.NONE or not name.startswith("a key for ")
+        trusted = shown.root or (Scope.MONITORING_READ in shown.scopes and looked_up)
+        assert (shapes[name] != shapes["nothing"]) == trusted, name
+
+
+async def test_no_other_open_route_tells_anybody_more(client: Client, credentials: Mapping[str, Shown]) -> None:
+    source = addresses()
+    for route in (r for r in TABLE if r.auth is Auth.PUBLIC and r.method == "GET" and r.path not in DETAILED):
+        path = route.path.replace("{code}", "AUTH_001").replace("{token}", "none")
+        answers = {}
+        for name, shown in credentials.items():
+            async with client.get(path, headers={"X-Forwarded-For": next(source), **shown.headers}) as answer:
+                text = await answer.text()
+                request_id = answer.headers["X-Request-ID"]
+                answers[name] = answer.status, text.replace(request_id, "")
+        assert len(set(answers.values())) == 1, route.path
+
+
+async def a_turn(client: Client, owner: Headers) -> dict[str, str]:
+    """A turn of the visitor's."""
+    async with client.post("/api/chat", json={"text": "hello"}, headers=owner) as answer:
+        return {"id": (await answer.json())["turn_id"]}
+
+
+#: Route of what belongs to a visitor → how it comes to be, as the values of the path.
+OBJECTS: Mapping[str, Callable[[Client, Headers], Awaitable[dict[str, str]]]] = {
+    "GET /api/chat/turns/{id}/events": a_turn,
+}
+
+
+def test_everything_that_belongs_to_a_visitor_is_tried_by_a_stranger() -> None:
+    assert {f"{r.method} {r.path}" for r in TABLE if r.auth is Auth.VISITOR and "{" in r.path} == set(OBJECTS)
+
+
+@pytest.mark.parametrize("route", OBJECTS)
+async def test_what_is_another_visitors_looks_like_what_is_nowhere(client: Client, route: str) -> None:
+    method, template = route.split()
+    owner, stranger = bearer(await visit(client)), bearer(await visit(client))
+    values = await OBJECTS[route](client, owner)
+    async with client.request(method, template.format(**values), headers=owner) as answer:
+        assert answer.status < 400
     seen = []
-    for some in (turn, str(uuid4())):
-        answer = await (await client.get(f"/api/chat/turns/{some}/events", headers=stranger)).json()
-        seen.append({k: v for k, v in answer.items() if k not in {"instance", "request_id"}})
+    for some in (values, {name: str(uuid4()) for name in values}):
+        async with client.request(method, template.format(**some), headers=stranger) as answer:
+            problem = await answer.json()
+        seen.append({k: v for k, v in problem.items() if k not in {"instance", "request_id"}})
     assert seen[0] == seen[1]
+    assert seen[0]["status"] == 404

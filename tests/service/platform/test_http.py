@@ -11,10 +11,11 @@ from pydantic import BaseModel
 
 from ccl_service.main import Service, wall_clock
 from ccl_service.platform.assembly import open_platform
-from ccl_service.platform.config import Settings
+from ccl_service.platform.config import Settings, load_settings
 from ccl_service.platform.http import Auth, LimitClass, Priority, Route, json_reply, parse_json
 from ccl_service.platform.phase import Role
 from ccl_service.platform.problems import Unauthenticated
+from tests.service.conftest import ServiceServer
 
 Client = TestClient[web.Request, web.Application]
 
@@ -147,6 +148,15 @@ async def test_every_answer_carries_the_security_headers(client: Client) -> None
 async def test_hsts_is_sent_when_a_trusted_proxy_says_https(client: Client) -> None:
     headers = (await client.get("/live", headers={"X-Forwarded-Proto": "https"})).headers
     assert headers["Strict-Transport-Security"] == "max-age=31536000"
+
+
+@pytest.mark.parametrize("trust", ["false", "10.0.0.0/8", "10.0.0.0/8,192.168.0.0/16"])
+async def test_nobody_but_a_trusted_proxy_is_believed_about_https(environ: dict[str, str], trust: str) -> None:
+    settings = load_settings(environ | {"TRUST_PROXY": trust})
+    opening = open_platform(settings, role=Role.WEB, features=ROUTES, checks={}, clock=wall_clock)
+    async with opening as service, TestClient(ServiceServer(service.app)) as direct:
+        headers = (await direct.get("/live", headers={"X-Forwarded-Proto": "https"})).headers
+    assert "Strict-Transport-Security" not in headers
 
 
 async def test_a_request_id_is_taken_over_only_in_a_safe_form(client: Client) -> None:

@@ -6,15 +6,19 @@ import itertools
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator
-from datetime import timedelta
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import aiohttp
+import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient
 from redis.asyncio import Redis
 
 from ccl_service.main import Service, open_service
 from ccl_service.platform.config import load_settings
+from ccl_service.platform.http import LIMITER
 from ccl_service.platform.limits import Limit, LimitClass, Limiter
 from ccl_service.platform.problems import RateLimited
 from ccl_service.platform.redis_counts import RedisCounts
@@ -141,6 +145,49 @@ async def test_two_processes_let_about_as_many_through_as_one_would(
             assert time.monotonic() < deadline, f"{admitted} were let in"
             await asyncio.sleep(0.02)  # a steady caller: what two processes disagree about is what comes within 200 ms
     assert limit <= admitted < 1.5 * limit
+
+
+Client = TestClient[web.Request, web.Application]
+
+
+@pytest.fixture
+async def pair(environ: dict[str, str], redis_server: str) -> AsyncIterator[list[Client]]:
+    """Two processes of one deployment by a clock that stands still; they reconcile when they are told to."""
+    moment = datetime.now(UTC)
+    settings = load_settings(environ | {"REDIS_URL": redis_server, "CCL_DEPLOYMENT_ID": uuid4().hex})
+    async with contextlib.AsyncExitStack() as stack:
+        services = [await stack.enter_async_context(open_service(settings, clock=lambda: moment)) for _ in range(2)]
+        yield [await stack.enter_async_context(TestClient(ServiceServer(one.app))) for one in services]
+
+
+async def alternately(pair: Sequence[Client], path: str, headers: dict[str, str], times: int) -> list[int]:
+    """The statuses of requests that go to one and the other in turn, each known to both before the next."""
+    found = []
+    for number in range(times):
+        async with pair[number % 2].get(path, headers=headers) as answer:
+            found.append(answer.status)
+        for client in (*pair, *pair):  # what the second adds, the first learns when it says more itself
+            await client.app[LIMITER].reconcile()
+    return found
+
+
+async def test_a_keys_own_limit_holds_across_processes(pair: list[Client], root: dict[str, str]) -> None:
+    draft = {"name": "shared", "scopes": ["leads:read"], "requests_per_minute": 6}
+    async with pair[0].post("/api/keys", json=draft, headers=root) as answer:
+        key = {"X-API-Key": (await answer.json())["secret"]}
+    found = await alternately(pair, "/api/leads", key, 10)
+    assert found[:6] == [200] * 6
+    assert 429 in found[6:8]
+    assert found[8:] == [429] * 2
+
+
+async def test_a_conversations_limit_holds_across_processes(pair: list[Client]) -> None:
+    async with pair[0].post("/api/chat/sessions", json={}) as answer:
+        visitor = {"Authorization": f"Bearer {(await answer.json())['visitor_token']}"}
+    found = await alternately(pair, f"/api/chat/turns/{uuid4()}/events", visitor, 64)
+    assert found[:60] == [404] * 60
+    assert 429 in found[60:62]
+    assert found[62:] == [429] * 2
 
 
 @contextlib.asynccontextmanager

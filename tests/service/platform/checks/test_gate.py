@@ -50,8 +50,8 @@ async def names() -> AsyncIterator[FakeDns]:
 
 @pytest.fixture
 async def environ(environ: dict[str, str], names: FakeDns) -> AsyncIterator[dict[str, str]]:
-    """Mailgun, OpenAI and DNS swallow everything."""
-    async with black_hole() as mailgun, black_hole() as openai:
+    """Mailgun, OpenAI, DNS and the public address swallow everything."""
+    async with black_hole() as mailgun, black_hole() as openai, black_hole() as public:
         yield environ | {
             "MAILGUN_API_KEY": "key-of-the-gate-tests",
             "MAILGUN_DOMAIN": "mg.example.com",
@@ -60,6 +60,7 @@ async def environ(environ: dict[str, str], names: FakeDns) -> AsyncIterator[dict
             "OPENAI_API_KEY": "sk-of-the-gate-tests",
             "OPENAI_BASE_URL": f"http://{openai}/v1",
             "DNS_SERVER": names.address,
+            "PUBLIC_BASE_URL": f"https://{public}",
             "DATABASE_REPLICA_URLS": f"postgresql://ccl@{openai}/ccl",
         }
 
@@ -73,6 +74,7 @@ async def test_the_gate_answers_in_time_while_every_provider_swallows_requests(
     assert time.monotonic() - started < GATE_SECONDS
     found = {check.id: check for check in report.checks}
     assert {found[name].status for name in ASKS_OUTSIDE | {"ReadReplicas"}} == {CheckStatus.WARN}
+    assert (found["Certificate"].status, found["Certificate"].reason) == (CheckStatus.PASS, "NotReachable")
     assert report.blocking() == tuple(c for c in report.checks if c.id == "PostalAddress")
 
 
