@@ -34,8 +34,9 @@ async def open_chat(app: web.Application) -> AsyncIterator[Sequence[Worker]]:
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(agent_checks(app[CHECKS], app[SETTINGS]))
         agent = RealtimeChat(await _open_model(app, stack))
-        loop = turn_loop(app[DB], agent, app[LEADS], now=app[CLOCK], new_id=uuid4, count=app[METRICS].count)
-        app[CHAT] = Chat(app[DB], app[KEYS], suppress_person, app[CLOCK], uuid4, loop.wake)
+        count = app[METRICS].count
+        loop = turn_loop(app[DB], agent, app[LEADS], now=app[CLOCK], new_id=uuid4, count=count)
+        app[CHAT] = Chat(app[DB], app[KEYS], suppress_person, app[CLOCK], uuid4, loop.wake, count)
         app[SOCKETS] = Counter()
         yield (Worker("chat-turns", loop.run),)
 

@@ -136,6 +136,6 @@ def turn_loop(
     count: Count = uncounted,
 ) -> WorkLoop:
     """The background loop that answers turns; ``slots`` of them at a time."""
-    queue = Queue(db, sql.TURNS)
+    queue = Queue(db, sql.TURNS, count)
     worker = TurnWorker(db, queue, agent, intake, now, new_id, count)
     return WorkLoop(queue, worker.handle, lease=lease, slots=slots, poll=timedelta(milliseconds=150))

@@ -22,6 +22,7 @@ from ccl_service.platform.auth import issue_visitor
 from ccl_service.platform.db import Db
 from ccl_service.platform.keys import KeyRing
 from ccl_service.platform.problems import NotFound
+from ccl_service.platform.telemetry import Count, uncounted
 
 #: Who acts when a visitor writes.
 VISITOR: Final = "visitor"
@@ -32,8 +33,11 @@ class OptOut(Protocol):
 
     async def __call__(
         self, tx: Db, lead_id: UUID, actor: str, reason: str, *, told: str | None = None, also: Sequence[Identity] = ()
-    ) -> None:
-        """Everything known of the lead, and ``also``; an id without a lead suppresses ``also`` alone."""
+    ) -> bool:
+        """Everything known of the lead, and ``also``; an id without a lead suppresses ``also`` alone.
+
+        False when all of it was suppressed before.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class Chat:
     now: Callable[[], datetime]
     new_id: Callable[[], UUID]
     wake: Callable[[], None]
+    count: Count = uncounted
 
     async def open(self, return_token: str | None) -> ChatOpened:
         """Start a conversation, bound to a lead by the token of its mail. Raises LinkInvalid, NotFound."""
@@ -83,11 +88,14 @@ class Chat:
                 raise NotFound("no such conversation")
             if number is None:
                 raise ConversationClosed
-            await self._heed(tx, conversation_id, found[0], number, kept)
+            opted_out = await self._heed(tx, conversation_id, found[0], number, kept)
+        if opted_out:
+            self.count("ccl_opt_outs", "chat")
         self.wake()
         return turn_id
 
-    async def _heed(self, tx: Db, conversation_id: UUID, lead_id: UUID | None, number: int, text: str) -> None:
+    async def _heed(self, tx: Db, conversation_id: UUID, lead_id: UUID | None, number: int, text: str) -> bool:
+        """Do what the message asks for at once; whether that made somebody opt out who had not before."""
         opting_out = intent(text) is Intent.OPT_OUT
         if lead_id is not None:
             data = {"conversation": str(conversation_id), "turn": number, "characters": len(text)}
@@ -97,9 +105,10 @@ class Chat:
             await sql.take_control(tx, conversation_id)
             # A visitor who is bound to no lead stands for the numbers they gave, and for nothing else.
             given = await sql.phones_given(tx, conversation_id)
-            await self.opt_out(tx, lead_id or conversation_id, VISITOR, "opt_out", told="chat", also=given)
-        elif lead_id is not None:
+            return await self.opt_out(tx, lead_id or conversation_id, VISITOR, "opt_out", told="chat", also=given)
+        if lead_id is not None:
             await leads.move(tx, lead_id, LeadState.ENGAGED, VISITOR, "answered in the chat")
+        return False
 
     async def progress(self, conversation_id: UUID, turn_id: UUID, *, after: int) -> Progress:
         """A turn of this very conversation. Raises NotFound for any other."""

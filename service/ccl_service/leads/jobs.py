@@ -151,4 +151,4 @@ def import_loop(
 ) -> WorkLoop:
     """The loop that works ``imports``, one at a time."""
     importer = Importer(db, first_contact, now=now, new_id=new_id, count=count)
-    return WorkLoop(Queue(db, imports.IMPORTS), importer.handle, slots=1)
+    return WorkLoop(Queue(db, imports.IMPORTS, count), importer.handle, slots=1)

@@ -8,8 +8,7 @@ from aiohttp.typedefs import Handler
 
 from ccl_service.leads.tokens import LinkInvalid, read_return
 from ccl_service.mail import pages
-from ccl_service.mail.model import SAYS
-from ccl_service.mail.service import apply_event, fact_of, unsubscribe
+from ccl_service.mail.service import apply_event, count_event, unsubscribe
 from ccl_service.mail.tokens import UnsubscribeLinkInvalid, read_unsubscribe
 from ccl_service.mail.webhook import WebhookBody, read_event
 from ccl_service.platform.http import (
@@ -47,8 +46,8 @@ async def post_mailgun(request: web.Request) -> web.Response:
         raise WebhookKeyMissing
     event = read_event(await read_body(request), key.get_secret_value(), request.app[CLOCK]())
     applied = await apply_event(request.app[DB], event)
-    if applied and (fact := fact_of(event.kind, permanent=event.permanent)):
-        request.app[METRICS].count("ccl_sends", SAYS[fact])
+    if applied:
+        count_event(request.app[METRICS].count, event)
     return json_reply({"applied": applied})
 
 
@@ -68,7 +67,8 @@ async def get_unsubscribe(request: web.Request) -> web.Response:
 async def post_unsubscribe(request: web.Request) -> web.Response:
     """POST /api/u/{token}: 200, suppressed (RFC 8058 one-click, or the page's button). Problems: 404 forged, 503."""
     who = read_unsubscribe(request.app[KEYS], request.match_info["token"])
-    await unsubscribe(request.app[DB], who)
+    if await unsubscribe(request.app[DB], who):
+        request.app[METRICS].count("ccl_opt_outs", "link")
     return _html(pages.unsubscribed())
 
 

@@ -253,7 +253,7 @@ def send_loop(
     resting: Callable[[], timedelta | None] = lambda: None,
 ) -> WorkLoop:
     """The loop that works ``sends``; its ``wake`` is told of new ones."""
-    queue = Queue(db, sql.SENDS)
+    queue = Queue(db, sql.SENDS, count)
     sender = Sender(db, queue, provider, policy=policy, keys=keys, jitter=jitter, count=count, resting=resting)
 
     async def prepare() -> None:

@@ -17,7 +17,7 @@ from ccl_service.leads import service as leads
 from ccl_service.leads.model import EventKind
 from ccl_service.mail import sql
 from ccl_service.mail.model import MAX_ATTEMPTS, SAYS, SendEvent
-from ccl_service.mail.service import ACTOR, apply_event, apply_fact, fact_of
+from ccl_service.mail.service import ACTOR, apply_event, apply_fact, count_event
 from ccl_service.mail.unknown import Judgement, Stretch, UnknownSend, judge, stretches
 from ccl_service.mail.webhook import ProviderEvent
 from ccl_service.platform.db import Db
@@ -100,7 +100,7 @@ class Reconciler:
                 async for event in events:
                     if event.send_id in wanted:
                         if await apply_event(self._db, event):
-                            self._tell(event)
+                            count_event(self._count, event)
                         found.add(event.send_id)
         except TryLater as error:
             log.warning("provider log not read", action="mail.unknown.log_away", reason=str(error), waiting=len(wanted))
@@ -115,10 +115,6 @@ class Reconciler:
                 data = {"send_id": str(send.id)}
                 await leads.record(tx, lead_id, EventKind.MAIL_QUEUED, ACTOR, reason="not_taken", data=data)
         log.info("absence proven", action="mail.unknown.not_taken", send_id=str(send.id))
-
-    def _tell(self, event: ProviderEvent) -> None:
-        if fact := fact_of(event.kind, permanent=event.permanent):
-            self._count("ccl_sends", SAYS[fact])
 
     async def _give_up(self, send: UnknownSend, reason: str) -> None:
         async with self._db.transaction() as tx:

@@ -162,17 +162,21 @@ async def suppress_person(
     *,
     told: str | None = None,
     also: Sequence[Identity] = (),
-) -> None:
-    """Suppress everything known of a person, and ``also``. ``reason`` is one of the suppression reasons."""
+) -> bool:
+    """Suppress everything known of a person, and ``also``. False when all of it was suppressed before.
+
+    ``reason`` is one of the suppression reasons.
+    """
     lead = await leads.identities_of(tx, lead_id)
     known = {*lead, *also}
     ordered = sorted(known, key=lambda one: (one.kind, one.value_hash))
-    await sql.suppress(tx, [one.kind for one in ordered], [one.value_hash for one in ordered], reason)
+    news = await sql.suppress(tx, [one.kind for one in ordered], [one.value_hash for one in ordered], reason)
     await sql.cancel_queued(tx, lead_id, reason)
     if lead:  # else erased: the suppressions are what is left to do
         # A closed lead keeps its state, and its timeline still tells what the person said.
         await leads.move(tx, lead_id, LeadState.OPTED_OUT, actor, told or reason)
         await leads.record_once(tx, lead_id, EventKind.LEAD_OPTED_OUT, actor, reason=told or reason, data={})
+    return news > 0
 
 
 async def apply_event(db: Db, event: ProviderEvent) -> bool:
@@ -200,11 +204,19 @@ async def apply_event(db: Db, event: ProviderEvent) -> bool:
         return True
 
 
-async def unsubscribe(db: Db, who: Unsubscribe) -> None:
-    """The person used the link in a mail. Works also when the lead is gone; repeating changes nothing."""
+async def unsubscribe(db: Db, who: Unsubscribe) -> bool:
+    """The person used the link in a mail. Works also when the lead is gone; False when it was used before."""
     async with db.transaction() as tx:
         also = [Identity("email", who.address_hash)]
-        await suppress_person(tx, who.lead_id, "person", "unsubscribe", told="unsubscribe_link", also=also)
+        return await suppress_person(tx, who.lead_id, "person", "unsubscribe", told="unsubscribe_link", also=also)
+
+
+def count_event(count: Count, event: ProviderEvent) -> None:
+    """Count what an event that was applied tells."""
+    if fact := fact_of(event.kind, permanent=event.permanent):
+        count("ccl_sends", SAYS[fact])
+    if event.kind == "unsubscribed":
+        count("ccl_opt_outs", "provider")
 
 
 def fact_of(kind: str, *, permanent: bool) -> SendEvent | None:

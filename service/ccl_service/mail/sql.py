@@ -301,9 +301,9 @@ async def add_event(tx: Db, event_id: str, send_id: UUID, kind: str, at: datetim
     return await tx.fetchval(SEND_EVENT_ADD, event_id, at.date(), send_id, kind, at) is not None
 
 
-async def suppress(tx: Db, kinds: Sequence[str], hashes: Sequence[bytes], reason: str) -> None:
-    """Suppress addresses and numbers by hash."""
-    await tx.execute(SUPPRESS, list(kinds), list(hashes), reason)
+async def suppress(tx: Db, kinds: Sequence[str], hashes: Sequence[bytes], reason: str) -> int:
+    """Suppress addresses and numbers by hash; how many of them were not before."""
+    return await tx.execute(SUPPRESS, list(kinds), list(hashes), reason)
 
 
 async def bind_deployment(db: Db, deployment: str) -> None:

@@ -80,6 +80,7 @@ SERIES: Final[Mapping[str, Series]] = {
     "sends_accepted": _sum("ccl_sends_total", "sends", state="accepted"),
     "sends_delivered": _sum("ccl_sends_total", "sends", state="delivered"),
     "sends_bounced": _sum("ccl_sends_total", "sends", state="bounced"),
+    "opt_outs": _sum("ccl_opt_outs_total", "people"),
     "chat_turns": _sum("ccl_chat_turns_total", "turns"),
     "import_rows": _sum("ccl_import_rows_total", "rows"),
     "model_cost_usd": _sum("ccl_provider_cost_usd_total", "USD"),

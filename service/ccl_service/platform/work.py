@@ -10,7 +10,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -18,6 +18,7 @@ import structlog
 
 from ccl_service.platform.db import Db
 from ccl_service.platform.problems import CclError, TryLater
+from ccl_service.platform.telemetry import Count, uncounted
 
 log = structlog.get_logger(__name__)
 
@@ -77,12 +78,30 @@ class Work:
     row: Mapping[str, Any]
 
 
+class Outcome(StrEnum):
+    """What became of a claim, for the metric ``ccl_work_outcomes``."""
+
+    #: The handler has ended, whatever it decided about the row.
+    HANDLED = "handled"
+    #: The handler said later; no attempt is burnt.
+    PARKED = "parked"
+    #: The handler died.
+    CRASHED = "crashed"
+    #: Claimed too often without a result: it waits for a human now.
+    QUARANTINED = "quarantined"
+    #: Given back unworked on the way out.
+    RELEASED = "released"
+    #: Nothing could be written down: the lease runs out and somebody claims the row again.
+    LEFT = "left"
+
+
 class Queue:
     """The statements over one table. Every write names the claim, so that a late worker writes nothing."""
 
-    def __init__(self, db: Db, table: WorkTable) -> None:
+    def __init__(self, db: Db, table: WorkTable, count: Count = uncounted) -> None:
         self._db = db
         self.table = table
+        self._count = count
         name, extra = table.name, "".join(f", {column}" for column in table.columns)
         self.claim_statement = f"""
 -- {name}: lease up to $3 due rows, $4 of them beyond lane 0, under claim $1 for $2; the sixth claim quarantines instead
@@ -125,6 +144,10 @@ UPDATE {name} SET due_at = now() + $3::interval, claim_id = NULL, lease_until = 
 UPDATE {name} SET due_at = now() + $3::interval, claim_id = NULL, lease_until = NULL
  WHERE id = $1 AND claim_id = $2 RETURNING id"""  # noqa: S608
 
+    def count(self, outcome: Outcome) -> None:
+        """Count what became of a claim."""
+        self._count("ccl_work_outcomes", self.table.name, outcome)
+
     async def claim(
         self, claim: UUID, lease: timedelta, limit: int, *, beyond_lane_0: int | None = None
     ) -> Sequence[Work]:
@@ -138,6 +161,7 @@ UPDATE {name} SET due_at = now() + $3::interval, claim_id = NULL, lease_until = 
         for row in rows:
             if row["state"] == QUARANTINED:
                 log.error("work quarantined", action="work.quarantined", table=self.table.name, id=str(row["id"]))
+                self.count(Outcome.QUARANTINED)
                 continue
             extra = {column: row[column] for column in self.table.columns}
             claimed.append(Work(row["id"], claim, row["state"], row["lane"], row["attempts"], row["claims"], extra))
@@ -285,18 +309,25 @@ class WorkLoop:
             expected = isinstance(error, TryLater)
             report = log.warning if expected else log.exception
             report("work failed", action="work.failed", table=self.name, id=str(work.id), error=type(error).__name__)
-            await self._settle(work, error)
+            self._queue.count(await self._settle(work, error))
+        else:
+            self._queue.count(Outcome.HANDLED)
 
-    async def _settle(self, work: Work, error: Exception) -> None:
+    async def _settle(self, work: Work, error: Exception) -> Outcome:
         delay = backoff(work.claims, first=timedelta(seconds=1), most=timedelta(minutes=5), jitter=self._jitter())
         try:
             if isinstance(error, TryLater):
                 await self._queue.park(work, max(delay, error.delay))
-            else:
-                await self._queue.crashed(work, delay)
+                return Outcome.PARKED
+            await self._queue.crashed(work, delay)
         except CclError:
             # The database is away: the lease runs out and the row is claimed again.
-            log.warning("claim left to expire", action="work.lease_left", table=self.name, id=str(work.id))
+            return self._left(work)
+        return Outcome.CRASHED
+
+    def _left(self, work: Work) -> Outcome:
+        log.warning("claim left to expire", action="work.lease_left", table=self.name, id=str(work.id))
+        return Outcome.LEFT
 
     async def _renew(self) -> None:
         while True:
@@ -324,4 +355,6 @@ class WorkLoop:
             try:
                 await self._queue.release(running[task])
             except CclError:
-                log.warning("claim left to expire", action="work.lease_left", table=self.name, id=str(running[task].id))
+                self._queue.count(self._left(running[task]))
+            else:
+                self._queue.count(Outcome.RELEASED)

@@ -8,6 +8,7 @@ from ccl_service.agents import stand_in
 from ccl_service.leads.model import identity
 from ccl_service.main import open_service
 from ccl_service.platform.config import Settings
+from ccl_service.platform.http import METRICS
 from ccl_service.platform.lifecycle import working
 from ccl_service.platform.phase import Role
 from hack.chat import ChatRefused, Conversation
@@ -41,10 +42,12 @@ async def test_opting_out_is_confirmed_once_and_closes_the_conversation(system: 
 
 
 async def test_writing_stop_twice_in_a_row_is_confirmed_once(settings: Settings, idle: System) -> None:
-    async with Conversation.open(idle.url) as chat:
+    _, token = await idle.lead()
+    async with Conversation.open(idle.url, return_token=token) as chat:
         for _ in range(2):
             async with chat.http.post("api/chat", json={"text": "stop"}) as answer:
                 assert answer.status == 202
+    assert idle.app[METRICS].value("ccl_opt_outs_total", way="chat") == 1
     async with open_service(settings, role=Role.JOBS) as back, working(back.workers, back.phase.stop, back.metrics):
         await eventually(lambda: idle.db.fetchval("SELECT count(*) = 2 FROM turns WHERE state = 'done'"))
     said = await idle.db.fetch("SELECT string_agg(text, ' ' ORDER BY seq) AS text FROM turn_segments GROUP BY turn_id")

@@ -49,13 +49,14 @@ async def test_getting_the_unsubscribe_link_only_asks(client: Any, desk: Desk, l
 
 
 async def test_posting_it_unsubscribes_without_login_or_redirect_and_may_be_repeated(
-    client: Any, desk: Desk, links: Any
+    client: Any, desk: Desk, links: Any, service: Any
 ) -> None:
     for _ in range(2):
         answer = await client.post(links["out"], data={"List-Unsubscribe": "One-Click"}, allow_redirects=False)
         assert answer.status == 200
     assert (await desk.leads.get(desk.lead))["state"] == "opted_out"
     assert (await desk.kinds()).count("lead.opted_out") == 1
+    assert service.metrics.value("ccl_opt_outs_total", way="link") == 1
 
 
 async def test_unsubscribing_works_when_the_lead_is_gone(client: Any, desk: Desk, links: Any) -> None:

@@ -176,6 +176,14 @@ async def test_a_complaint_or_unsubscription_opts_the_person_out(
     assert await desk.db.fetchval("SELECT reason FROM suppressions WHERE kind = 'email'") == reason
 
 
+async def test_an_unsubscription_by_the_provider_s_own_link_is_counted_once(
+    client: Any, sent: Any, service: Any
+) -> None:
+    for _ in range(2):
+        await client.post(URL, json=payload("unsubscribed", sent))
+    assert service.metrics.value("ccl_opt_outs_total", way="provider") == 1
+
+
 async def test_opened_and_clicked_are_facts_told_once(client: Any, desk: Desk, sent: Any) -> None:
     for number, event in enumerate(("opened", "clicked", "opened")):
         await client.post(URL, json=payload(event, sent, id=f"id-{number}"))

@@ -11,7 +11,8 @@ import pytest
 from ccl_service.leads.imports import IMPORTS
 from ccl_service.mail.sql import SENDS
 from ccl_service.platform.problems import DatabaseUnavailable
-from ccl_service.platform.work import MAX_CLAIMS, WORK_COLUMNS, Queue, Work, WorkLoop, WorkTable
+from ccl_service.platform.telemetry import Metrics
+from ccl_service.platform.work import MAX_CLAIMS, WORK_COLUMNS, Outcome, Queue, Work, WorkLoop, WorkTable
 from tests.service.polling import eventually
 
 ERRANDS = WorkTable("errands", claimable=("queued",), columns=("note",))
@@ -302,6 +303,61 @@ async def test_the_claim_reads_the_due_index_of_each_table(db: Any) -> None:
             plan = "\n".join(line[0] for line in await tx.fetch(f"EXPLAIN {claim}"))
         assert plan.count(f"using {table.name}_due") == 2, plan
         assert f"Sort Key: {table.name}" not in plan, plan
+
+
+@pytest.mark.usefixtures("queue")
+async def test_every_claim_is_counted_by_what_became_of_it(db: Any) -> None:
+    metrics = Metrics()
+    for note in ("well", "later", "bad", "slow"):
+        await add(db, note=note)
+    too_often = await add(db, note="too often")
+    await db.execute("UPDATE errands SET claims = $2 WHERE id = $1", too_often, MAX_CLAIMS)
+
+    async def handle(work: Work) -> None:
+        match work.row["note"]:
+            case "later":
+                raise DatabaseUnavailable(delay=timedelta(minutes=5))
+            case "bad":
+                raise RuntimeError("bug")
+            case "slow":
+                await asyncio.Event().wait()
+        await done(db, work)
+
+    stop = asyncio.Event()
+    loop = WorkLoop(Queue(db, ERRANDS, metrics.count), handle, grace=timedelta(milliseconds=100), **QUICK)
+    task = asyncio.create_task(loop.run(stop))
+
+    async def all_but_the_slow_one() -> bool:
+        return metrics.total("ccl_work_outcomes_total") == 4
+
+    await eventually(all_but_the_slow_one, within=30)
+    stop.set()
+    await asyncio.wait_for(task, 30)
+    found = {o: metrics.value("ccl_work_outcomes_total", queue="errands", outcome=o) for o in Outcome}
+    assert found == dict.fromkeys(Outcome, 1) | {Outcome.LEFT: 0}
+
+
+class Cut(Queue):
+    """A queue whose database goes away after the claim."""
+
+    async def crashed(self, *_: Any) -> bool:
+        raise DatabaseUnavailable
+
+
+@pytest.mark.usefixtures("queue")
+async def test_a_claim_of_which_nothing_could_be_written_down_counts_as_left(db: Any, looping: Any) -> None:
+    metrics = Metrics()
+    await add(db)
+
+    async def handle(_: Work) -> None:
+        raise RuntimeError("bug")
+
+    looping(WorkLoop(Cut(db, ERRANDS, metrics.count), handle, **QUICK))
+
+    async def left() -> bool:
+        return metrics.value("ccl_work_outcomes_total", queue="errands", outcome="left") == 1
+
+    await eventually(left, within=30)
 
 
 class Away(Queue):
