@@ -34,7 +34,9 @@ class Principal:
 
 ANONYMOUS: Final = Principal("public")
 ROOT: Final = Principal("root", "internal-api", frozenset(Scope))
-MONITOR: Final = Principal("monitor", "monitor", frozenset({Scope.MONITORING_READ, Scope.METRICS_SCRAPE}))
+MONITOR: Final = Principal(
+    "monitor", "monitor", frozenset({Scope.MONITORING_READ, Scope.MONITORING_SHED, Scope.METRICS_SCRAPE})
+)
 PRINCIPAL: Final = web.RequestKey("principal", Principal)
 
 

@@ -48,7 +48,7 @@ ROUTES: Final = (
         Auth.KEY,
         LimitClass.MONITORING,
         priority=Priority.PROBE,
-        scope=Scope.MONITORING_READ,
+        scope=Scope.MONITORING_SHED,
         query=Shed,
         response=Shedding,
         status=202,

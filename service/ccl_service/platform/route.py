@@ -41,6 +41,7 @@ class Scope(StrEnum):
     LEADS_WRITE = "leads:write"
     LEADS_IMPORT = "leads:import"
     MONITORING_READ = "monitoring:read"
+    MONITORING_SHED = "monitoring:shed"
     METRICS_SCRAPE = "metrics:scrape"
     AUDIT_READ = "audit:read"
 

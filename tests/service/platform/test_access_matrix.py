@@ -115,7 +115,9 @@ async def credentials(client: Client, service: Service, db: PoolDb, root: Header
         **{f"the {s} root key": Shown(bearer(key), valid=True, root=True) for s, key in ROOT_KEYS.items()},
         "the root key in its own header": Shown({"X-API-Key": ROOT_KEY}, valid=True, root=True),
         "the monitor token": Shown(
-            bearer(MONITOR_TOKEN), valid=True, scopes=frozenset({Scope.MONITORING_READ, Scope.METRICS_SCRAPE})
+            bearer(MONITOR_TOKEN),
+            valid=True,
+            scopes=frozenset({Scope.MONITORING_READ, Scope.MONITORING_SHED, Scope.METRICS_SCRAPE}),
         ),
         **{f"a key for {s.value}": Shown(bearer(k), valid=True, scopes=frozenset({s})) for s, k in scoped.items()},
         "a key for everything": Shown(bearer(every["secret"]), valid=True, scopes=frozenset(Scope)),
