@@ -1,10 +1,6 @@
 """The certificate of the public address, by real TLS servers."""
 
 import asyncio
-import contextlib
-import ssl
-import subprocess
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,36 +10,7 @@ from ccl_service.platform.assembly import wall_clock
 from ccl_service.platform.config import Settings
 from ccl_service.platform.db import Db
 from tests.service.platform.checks.asking import status_and_reason, verdict
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``cert.pem`` for localhost, valid for 30 days and signed by itself, and its ``key.pem``."""
-    made = tmp_path_factory.mktemp("tls")
-    request = ("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    subject = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "30")
-    files = ("-keyout", made / "key.pem", "-out", made / "cert.pem")
-    subprocess.run((*request, *subject, *files), check=True, capture_output=True)
-    return made
-
-
-@contextlib.asynccontextmanager
-async def serving(folder: Path) -> AsyncIterator[int]:
-    """A TLS server that says nothing; its port."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
-
-    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            await reader.read()
-        writer.transport.abort()
-
-    server = await asyncio.start_server(take, "127.0.0.1", 0, ssl=context)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        await server.wait_closed()
+from tests.service.platform.checks.outside import tls_server
 
 
 def at(settings: Settings, url: str) -> Settings:
@@ -54,7 +21,7 @@ async def test_a_trusted_certificate_passes_until_two_weeks_before_its_end(
     settings: Settings, db: Db, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(folder / "cert.pem"))
-    async with serving(folder) as port:
+    async with tls_server(folder) as port:
         public = at(settings, f"https://localhost:{port}")
         assert await status_and_reason("Certificate", public, db) == ("pass", "")
         found = await verdict("Certificate", public, db, clock=lambda: wall_clock() + timedelta(days=17))
@@ -63,7 +30,7 @@ async def test_a_trusted_certificate_passes_until_two_weeks_before_its_end(
 
 
 async def test_one_that_nobody_vouches_for_is_a_warning(settings: Settings, db: Db, folder: Path) -> None:
-    async with serving(folder) as port:
+    async with tls_server(folder) as port:
         found = await status_and_reason("Certificate", at(settings, f"https://localhost:{port}"), db)
     assert found == ("warn", "NotTrusted")
 
@@ -72,7 +39,7 @@ async def test_one_of_another_name_is_a_warning(
     settings: Settings, db: Db, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(folder / "cert.pem"))
-    async with serving(folder) as port:
+    async with tls_server(folder) as port:
         found = await status_and_reason("Certificate", at(settings, f"https://127.0.0.1:{port}"), db)
     assert found == ("warn", "NotTrusted")
 

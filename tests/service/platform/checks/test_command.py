@@ -1,49 +1,10 @@
 """``ccl-service check``: for people a table, for programs a document, for scripts an exit code."""
 
-import contextlib
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
-
 from ccl_contract.readiness import CheckStatus, ReadinessReport
-from hack.fakes.dns import start_dns
-from hack.fakes.mailgun import start_mailgun
-from hack.fakes.openai import start_openai
+from tests.service.platform.checks.outside import MAILGUN_KEY, OPENAI_KEY
 from tests.service.processes import command
-
-MAILGUN_KEY, SIGNING_KEY, OPENAI_KEY = "key-of-the-check-tests", "signing-key-of-the-check-tests", "sk-check-tests"
-RECORDS = {
-    "mg.example.com": ["v=spf1 include:mailgun.org ~all"],
-    "pic._domainkey.mg.example.com": ["k=rsa; p=MIGf"],
-    "_dmarc.example.com": ["v=DMARC1; p=reject"],
-}
-
-
-@pytest.fixture
-async def production(environ: dict[str, str], redis_server: str) -> AsyncIterator[dict[str, str]]:
-    """A production environment with which nothing is wrong."""
-    async with contextlib.AsyncExitStack() as stack:
-        mailgun = await stack.enter_async_context(start_mailgun(api_key=MAILGUN_KEY, signing_key=SIGNING_KEY))
-        openai = await stack.enter_async_context(start_openai(api_key=OPENAI_KEY))
-        names = await stack.enter_async_context(start_dns(RECORDS))
-        yield environ | {
-            "CCL_ENV": "production",
-            "MAILGUN_API_KEY": MAILGUN_KEY,
-            "MAILGUN_DOMAIN": "mg.example.com",
-            "MAILGUN_WEBHOOK_SIGNING_KEY": SIGNING_KEY,
-            "MAILGUN_BASE_URL": mailgun.url,
-            "MAIL_FROM": "Cathy <cathy@mg.example.com>",
-            "MAIL_POSTAL_ADDRESS": "100 Example Street, Springfield, IL 62701",
-            "OPENAI_API_KEY": OPENAI_KEY,
-            "OPENAI_BASE_URL": openai.url,
-            "DNS_SERVER": names.address,
-            "REDIS_URL": redis_server,
-            "PUBLIC_BASE_URL": "https://127.0.0.1:1",
-            "TRUST_PROXY": "10.0.0.0/8",
-            "RATE_LIMIT_MAX_REQUESTS": "100",
-            "SENTRY_DSN": "http://public@127.0.0.1:1/1",
-        }
 
 
 async def test_a_production_environment_in_order_is_ready_without_a_warning(production: dict[str, str]) -> None:
