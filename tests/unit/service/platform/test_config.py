@@ -132,6 +132,8 @@ def test_production_refuses_a_monitoring_token_that_is_weak_or_the_root_key(toke
         ("SENTRY_DSN", "https://sentry-host/without-a-key"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "grpc://collector:4317"),
         ("CCL_ENV", "production-ish"),
+        ("BODY_LIMIT_BYTES", "1023"),
+        ("BODY_LIMIT_BYTES", "104857601"),
     ],
 )
 def test_a_wrong_value_is_named_and_not_shown(name: str, value: str) -> None:

@@ -57,6 +57,11 @@ def test_only_probes_have_no_limit() -> None:
     assert all(row.priority is Priority.PROBE and row.auth is Auth.PUBLIC for row in unlimited)
 
 
+def test_whoever_may_only_read_changes_nothing() -> None:
+    changing = [row for row in TABLE if row.scope and row.method != "GET"]
+    assert [row.path for row in changing if row.scope and row.scope.value.endswith((":read", ":scrape"))] == []
+
+
 def test_no_row_brings_a_limit_that_callers_bring_along() -> None:
     assert all(row.limit not in {LimitClass.KEY, LimitClass.CHAT_ADDRESS} for row in TABLE)
 
