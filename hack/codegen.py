@@ -10,6 +10,7 @@ import yaml
 
 from ccl_operator.api.schema import crd
 from ccl_service.main import route_table
+from ccl_service.platform.bounds import default_bounds
 from ccl_service.platform.description import Description, problem_table
 from hack.access import access_page
 from hack.configuration import configuration_page
@@ -51,7 +52,7 @@ def generated() -> dict[Path, str]:
 
 def errors_page() -> str:
     """The table of the errors that the service can answer with."""
-    described = Description(route_table(), version="")
+    described = Description(route_table(), version="", bounds=default_bounds())
     return ERRORS + problem_table(list(described.problems.values()))
 
 

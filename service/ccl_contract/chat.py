@@ -8,6 +8,8 @@ from pydantic import Field
 
 from ccl_contract.document import Document, Part
 
+_ID = "0b0e7e0e-3c43-4d5c-9d4a-5f1f4f2f6a11"
+
 
 class ChatAction(StrEnum):
     """What happens after the reply."""
@@ -20,15 +22,15 @@ class ChatAction(StrEnum):
 class ChatOpened(Part):
     """Answer to ``POST /api/chat/sessions``. ``greeting`` discloses that an AI is talking."""
 
-    visitor_token: str
-    conversation_id: str
-    greeting: str
+    visitor_token: str = Field(examples=["eyJjIjoiMGIwZTdlMGUifQ.c2lnbmF0dXJl"])
+    conversation_id: str = Field(examples=[_ID])
+    greeting: str = Field(examples=["Hi, I am Cathy, an AI assistant."])
 
 
 class TurnAccepted(Part):
     """Answer to ``POST /api/chat``."""
 
-    turn_id: str
+    turn_id: str = Field(examples=[_ID])
 
 
 class Segment(Document):

@@ -10,7 +10,9 @@ from ccl_contract.document import Document, Part
 from ccl_contract.schema import Database, SchemaState
 
 #: Check ids are used unchanged as condition reasons (metav1.Condition, reason).
-CheckId = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9]{0,62}$")]
+CheckId = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9]{0,62}$", examples=["SecretsStrong"])]
+#: Names of keys.
+_Ids = Annotated[tuple[str, ...], Field(examples=[["k2"]])]
 
 
 class CheckStatus(StrEnum):
@@ -34,25 +36,25 @@ class Check(Part):
 
     id: CheckId
     status: CheckStatus
-    reason: str = ""
-    message: str = ""
-    action: str = ""
+    reason: str = Field(default="", examples=["Weak"])
+    message: str = Field(default="", examples=["JWT_SECRET is weak"])
+    action: str = Field(default="", examples=["make one with: openssl rand -base64 48"])
 
 
 class KeyIds(Part):
     """The ids of the keys a process holds."""
 
-    jwt: tuple[str, ...] = ()
-    session: tuple[str, ...] = ()
-    internal_api: tuple[str, ...] = ()
+    jwt: _Ids = ()
+    session: _Ids = ()
+    internal_api: _Ids = ()
 
 
 class ReadinessReport(Document):
     """The whole answer. ``schema`` and ``database`` are absent while the database cannot be reached."""
 
     status: CheckStatus
-    revision: str = ""
-    version: str = ""
+    revision: str = Field(default="", examples=["ccl-7f9c4d"])
+    version: str = Field(default="", examples=["0.1.0"])
     schema_: SchemaState | None = Field(default=None, alias="schema")
     database: Database | None = None
     keys: KeyIds = KeyIds()

@@ -24,8 +24,8 @@ class Pending(Part):
 class Database(Part):
     """The server behind the URL. ``version_num`` as in PostgreSQL's server_version_num, e.g. 170004."""
 
-    version_num: int
-    max_connections: int
+    version_num: int = Field(examples=[170004])
+    max_connections: int = Field(examples=[100])
 
     @property
     def major(self) -> int:
@@ -36,9 +36,9 @@ class Database(Part):
 class SchemaState(Part):
     """``own``: the epoch an image was built for. ``epoch``, ``min_compatible``: what the database holds."""
 
-    own: int
-    epoch: int
-    min_compatible: int
+    own: int = Field(examples=[6])
+    epoch: int = Field(examples=[6])
+    min_compatible: int = Field(examples=[3])
 
     @property
     def compatible(self) -> bool:

@@ -20,6 +20,7 @@ from ccl_contract.readiness import CheckStatus
 from ccl_service import checking, serving
 from ccl_service.main import route_table
 from ccl_service.platform.audit.cli import app as audit
+from ccl_service.platform.bounds import default_bounds
 from ccl_service.platform.config import Settings, SettingsError, load_database_settings, load_settings
 from ccl_service.platform.description import Description
 from ccl_service.platform.maintain.cli import command as maintain
@@ -126,8 +127,8 @@ def check(
 
 @app.command()
 def openapi() -> None:
-    """The OpenAPI 3.1 document on stdout."""
-    document = Description(route_table(), version=VERSION).document
+    """The OpenAPI 3.1 document on stdout, with the limits of a deployment that sets none."""
+    document = Description(route_table(), version=VERSION, bounds=default_bounds()).document
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 

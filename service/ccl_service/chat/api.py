@@ -8,7 +8,7 @@ from uuid import UUID
 
 from aiohttp import web
 
-from ccl_contract.chat import ChatOpened, Segment, TurnAccepted, TurnDone, TurnFailed
+from ccl_contract.chat import ChatAction, ChatOpened, Segment, TurnAccepted, TurnDone, TurnFailed
 from ccl_service.chat.model import MOST_BYTES, ConversationClosed, OpenChat, Progress, Say
 from ccl_service.chat.service import Chat
 from ccl_service.chat.stream import Event, follow
@@ -17,6 +17,7 @@ from ccl_service.platform.body import path_uuid
 from ccl_service.platform.http import PHASE, PRINCIPAL, Auth, LimitClass, Priority, Route, json_reply, parse_json
 from ccl_service.platform.middleware import hung_up
 from ccl_service.platform.problems import FieldError, ValidationFailed
+from ccl_service.platform.route import Header, Link
 
 CHAT: Final = web.AppKey("chat", Chat)
 
@@ -77,7 +78,7 @@ async def _write(request: web.Request, stream: web.StreamResponse, events: Async
     written = clock()
     async for event in events:
         if event is not None:
-            await stream.write(_text(event))
+            await stream.write(_text(event).encode())
         elif hung_up(request):
             raise ConnectionResetError("the reader is gone")
         elif clock() - written >= HEARTBEAT_SECONDS:
@@ -87,10 +88,10 @@ async def _write(request: web.Request, stream: web.StreamResponse, events: Async
         written = clock()
 
 
-def _text(event: Event) -> bytes:
+def _text(event: Event) -> str:
     """One event. JSON holds no line break, so one data line is enough."""
     head = f"id: {event.seq}\n" if isinstance(event, Segment) else ""
-    return f"event: {EVENT_NAMES[type(event)]}\n{head}data: {event.model_dump_json()}\n\n".encode()
+    return f"event: {EVENT_NAMES[type(event)]}\n{head}data: {event.model_dump_json()}\n\n"
 
 
 def _last_event_id(request: web.Request) -> int:
@@ -114,6 +115,7 @@ ROUTES: Final = (
         body_limit=OPEN_BYTES,
         response=ChatOpened,
         status=201,
+        links=(Link("POST", "/api/chat", ()),),
         errors=(LinkInvalid,),
         summary="Open a conversation; a return token binds it to its lead",
     ),
@@ -128,6 +130,7 @@ ROUTES: Final = (
         body_limit=MOST_BYTES,
         response=TurnAccepted,
         status=202,
+        links=(Link("GET", "/api/chat/turns/{id}/events", (("id", "$response.body#/turn_id"),)),),
         errors=(ConversationClosed,),
         summary="Say something; the turn answers it",
     ),
@@ -138,8 +141,9 @@ ROUTES: Final = (
         Auth.VISITOR,
         LimitClass.CHAT,
         priority=Priority.CHAT,
-        headers=(("Last-Event-ID", "The last event that was seen; what follows it is sent."),),
+        headers=(Header("Last-Event-ID", "The last event that was seen; what follows it is sent.", "0"),),
         produces="text/event-stream",
+        example=_text(Segment(seq=1, text="Hello.")) + _text(TurnDone(action=ChatAction.CONTINUE)),
         summary="The answer as server-sent events",
     ),
 )

@@ -10,11 +10,13 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from ccl_contract.chat import ChatAction
+from ccl_service.platform.fields import NOT_BLANK
 from ccl_service.platform.problems import Conflict
 
 MAX_MESSAGE: Final = 4000
 #: A message in the longest JSON escapes (twelve bytes for one character), and what is around it.
 MOST_BYTES: Final = 49_152
+_SHOWN: Final = "eyJsIjoiMGIwZTdlMGUifQ.c2lnbmF0dXJl"
 
 
 class ConversationState(StrEnum):
@@ -66,15 +68,17 @@ class _Body(BaseModel):
 class OpenChat(_Body):
     """Body of ``POST /api/chat/sessions``."""
 
-    return_token: Annotated[str, Field(min_length=1, max_length=1000)] | None = None
+    return_token: Annotated[str, Field(min_length=1, max_length=1000, examples=[_SHOWN])] | None = None
 
 
 class Say(_Body):
     """Body of ``POST /api/chat``."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"text": "Can I still get the loan?"}]})
-
-    text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_MESSAGE)]
+    text: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_MESSAGE),
+        Field(examples=["Can I still get the loan?"], json_schema_extra=NOT_BLANK),
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,31 +2,34 @@
 
 from datetime import datetime
 from hashlib import sha256
-from typing import Annotated, Any, Final, Literal
+from typing import Final
 from uuid import UUID
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from ccl_service.leads.imports import MOST_BYTES, Imports
-from ccl_service.leads.model import (
-    Consent,
-    Finance,
-    Identity,
-    LeadDraft,
-    LeadState,
-    Source,
-    identity,
-    normal_email,
-    normal_phone,
-)
+from ccl_service.leads.model import Identity, LeadDraft, identity, normal_email, normal_phone
 from ccl_service.leads.service import FirstContact, Leads
 from ccl_service.leads.sql import Once
+from ccl_service.leads.views import (
+    EventView,
+    ImportAccepted,
+    ImportErrors,
+    ImportErrorsQuery,
+    ImportProblem,
+    ImportView,
+    LeadAccepted,
+    LeadPage,
+    LeadQuery,
+    LeadView,
+    Timeline,
+    TimelineQuery,
+)
 from ccl_service.platform.audit.api import caller_of, recorder
 from ccl_service.platform.body import QUERY, path_uuid, read_pieces
-from ccl_service.platform.cursor import Cursor, bad_cursor, moment, pack, unpack
-from ccl_service.platform.fields import Instant, RowNumber
+from ccl_service.platform.cursor import bad_cursor, moment, pack, unpack
+from ccl_service.platform.examples import ID
 from ccl_service.platform.http import (
     PRINCIPAL,
     Auth,
@@ -40,6 +43,7 @@ from ccl_service.platform.http import (
     read_body,
 )
 from ccl_service.platform.problems import FieldError, IdempotencyMismatch, UnsupportedType, ValidationFailed
+from ccl_service.platform.route import Answer, Header, Link
 
 LEADS: Final = web.AppKey("leads", Leads)
 IMPORTS: Final = web.AppKey("imports", Imports)
@@ -49,126 +53,6 @@ FIRST_CONTACT: Final[web.AppKey[FirstContact]] = web.AppKey("first_contact")
 ACTOR: Final = "api"
 #: A lead is a kilobyte or two.
 LEAD_BYTES: Final = 65_536
-MOST_PER_PAGE: Final = 200
-
-
-class LeadAccepted(BaseModel):
-    """Answer to an intake."""
-
-    id: UUID
-    state: LeadState
-    created: bool
-
-
-class LeadView(BaseModel):
-    """A lead."""
-
-    model_config = ConfigDict(frozen=True)
-
-    id: UUID
-    state: LeadState
-    source: Source
-    external_id: str | None
-    first_name: str
-    last_name: str | None
-    email: str | None
-    phone: str | None
-    zip: str | None
-    vehicle_interest: str | None
-    finance: Finance
-    consent: Consent | None
-    requested_at: datetime
-    created_at: datetime
-    updated_at: datetime
-
-
-class LeadPage(BaseModel):
-    """Leads, newest first; ``next`` continues, null at the end."""
-
-    items: list[LeadView]
-    next: str | None
-
-
-class _Query(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class LeadQuery(_Query):
-    """Filters of the list; all of them must match. ``q`` is a whole e-mail address or phone number."""
-
-    state: LeadState | None = None
-    source: Source | None = None
-    created_from: Instant | None = None
-    created_to: Instant | None = None
-    q: Annotated[str, Field(min_length=3, max_length=254)] | None = None
-    after: Cursor | None = None
-    limit: Annotated[int, Field(ge=1, le=MOST_PER_PAGE)] = 50
-
-
-class EventView(BaseModel):
-    """One line of a timeline."""
-
-    id: int
-    at: datetime
-    kind: str
-    actor: str
-    reason: str | None
-    data: dict[str, Any]
-
-
-class Timeline(BaseModel):
-    """Events, oldest first; ``next`` continues, null at the end."""
-
-    items: list[EventView]
-    next: str | None
-
-
-class TimelineQuery(_Query):
-    """Where to go on."""
-
-    after: RowNumber = 0
-    limit: Annotated[int, Field(ge=1, le=500)] = 200
-
-
-class ImportAccepted(BaseModel):
-    """An import is staged; follow it under its id."""
-
-    id: UUID
-
-
-class ImportView(BaseModel):
-    """How far an import is. ``duplicates`` are people known before; ``reason`` says why an import failed as a whole."""
-
-    v: Literal[1] = 1
-    state: Literal["receiving", "queued", "running", "done", "failed", "quarantined"]
-    rows: int
-    accepted: int
-    duplicates: int
-    rejected: int
-    reason: str | None
-    errors_url: str
-
-
-class ImportProblem(BaseModel):
-    """What is wrong with a row; the header is row 1, blank lines do not count, ``field`` may be empty."""
-
-    row: int
-    field: str
-    code: str
-
-
-class ImportErrors(BaseModel):
-    """Errors in row order; ``next`` continues, null at the end."""
-
-    items: list[ImportProblem]
-    next: str | None
-
-
-class ImportErrorsQuery(_Query):
-    """Where to go on."""
-
-    after: Cursor | None = None
-    limit: Annotated[int, Field(ge=1, le=1000)] = 500
 
 
 async def post_lead(request: web.Request) -> web.Response:
@@ -291,10 +175,19 @@ ROUTES: Final = (
         body=LeadDraft,
         body_limit=LEAD_BYTES,
         headers=(
-            ("Idempotency-Key", "The same key with the same body is answered like the first time, for 24 hours."),
+            Header(
+                "Idempotency-Key",
+                "The same key with the same body is answered like the first time, for 24 hours.",
+                "b5c3a7c0-6a0e-4b8e-9f0a-3d8f6f3b2a11",
+            ),
         ),
         response=LeadAccepted,
         status=201,
+        also=(Answer(200, LeadAccepted),),
+        links=(
+            Link("GET", "/api/leads/{id}", (("id", "$response.body#/id"),)),
+            Link("GET", "/api/leads/{id}/timeline", (("id", "$response.body#/id"),)),
+        ),
         errors=(IdempotencyMismatch,),
         summary="Take a lead in, once per Idempotency-Key",
     ),
@@ -308,6 +201,7 @@ ROUTES: Final = (
         scope=Scope.LEADS_READ,
         query=LeadQuery,
         response=LeadPage,
+        links=(Link("GET", "/api/leads/{id}", (("id", "$response.body#/items/0/id"),)),),
         summary="List leads",
     ),
     Route(
@@ -321,8 +215,14 @@ ROUTES: Final = (
         audit="import:staged",
         body_limit=MOST_BYTES,
         consumes="text/csv",
+        body_example="first_name,email,phone\nAna,ana@example.com,+1 617 555 0123\n",
         response=ImportAccepted,
         status=202,
+        sends=(Header("Location", "Where to follow the import.", f"/api/leads/imports/{ID}"),),
+        links=(
+            Link("GET", "/api/leads/imports/{id}", (("id", "$response.body#/id"),)),
+            Link("GET", "/api/leads/imports/{id}/errors", (("id", "$response.body#/id"),)),
+        ),
         summary="Stage a CSV file of leads",
     ),
     Route(

@@ -17,11 +17,11 @@ from uuid import UUID
 
 import phonenumbers
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyAddress, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyAddress, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
 from ccl_service.leads.redaction import redact
-from ccl_service.platform.fields import Instant, clean
+from ccl_service.platform.fields import PRINTABLE, Instant, clean
 
 #: Numbers without a country code are taken for American ones.
 REGION: Final = "US"
@@ -196,13 +196,48 @@ def _zip(value: str) -> str:
     return head
 
 
-Text = Annotated[str, Field(max_length=400), AfterValidator(_text)]
-Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_name)]
-Email = Annotated[str, Field(max_length=254), AfterValidator(normal_email)]
-Phone = Annotated[str, Field(max_length=40), AfterValidator(normal_phone)]
-Zip = Annotated[str, Field(max_length=10), AfterValidator(_zip)]
-WebUrl = Annotated[str, Field(max_length=2000, pattern=r"^https?://[^\s\"<>\x00-\x1f\x7f]+$")]
-Dollars = Annotated[int, Field(ge=0, le=10_000_000)]
+Text = Annotated[
+    str, Field(max_length=400, examples=["a used SUV"], json_schema_extra=PRINTABLE), AfterValidator(_text)
+]
+Name = Annotated[
+    str,
+    Field(min_length=1, max_length=100, examples=["Ana"], json_schema_extra={"format": "name"}),
+    AfterValidator(_name),
+]
+Email = Annotated[
+    str,
+    Field(max_length=254, examples=["ana@example.com"], json_schema_extra={"format": "email"}),
+    AfterValidator(normal_email),
+]
+Phone = Annotated[
+    str,
+    Field(max_length=40, examples=["+1 617 555 0123"], json_schema_extra={"format": "phone"}),
+    AfterValidator(normal_phone),
+]
+Zip = Annotated[
+    str,
+    Field(max_length=10, examples=["02139"], json_schema_extra={"pattern": r"^\s*\d{5}(-\d{4})?\s*$"}),
+    AfterValidator(_zip),
+]
+WebUrl = Annotated[
+    str,
+    Field(
+        max_length=2000,
+        pattern=r"^https?://[^\s\"<>\x00-\x1f\x7f]+$",
+        examples=["https://loans.example.com/apply"],
+    ),
+]
+Dollars = Annotated[int, Field(ge=0, le=10_000_000, examples=[4200])]
+IpAddress = Annotated[
+    IPvAnyAddress,
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string", "format": "ipv4"}, {"type": "string", "format": "ipv6"}],
+            "examples": ["203.0.113.7"],
+        }
+    ),
+]
+_Words = Annotated[str, Field(min_length=1, json_schema_extra=PRINTABLE), AfterValidator(_text)]
 
 
 class _Part(BaseModel):
@@ -213,10 +248,10 @@ class _Part(BaseModel):
 class Consent(_Part):
     """The proof that the person agreed to be contacted, kept as given."""
 
-    text: Annotated[str, Field(min_length=1, max_length=4000), AfterValidator(_text)]
+    text: Annotated[_Words, Field(max_length=4000, examples=["I agree to be contacted about my application."])]
     at: Instant
     source_url: WebUrl | None = None
-    ip: Annotated[IPvAnyAddress | None, PII] = None
+    ip: Annotated[IpAddress | None, PII] = None
     certificate_url: WebUrl | None = None
 
 
@@ -234,16 +269,9 @@ class LeadDraft(_Part):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "examples": [
-                {
-                    "first_name": "Ana",
-                    "email": "ana@example.com",
-                    "phone": "+1 617 555 0123",
-                    "zip": "02139",
-                    "vehicle_interest": "a used SUV",
-                    "finance": {"monthly_income_usd": 4200, "credit_band": "fair"},
-                    "requested_at": "2026-03-01T12:00:00Z",
-                }
+            "anyOf": [
+                {"required": ["email"], "properties": {"email": {"type": "string"}}},
+                {"required": ["phone"], "properties": {"phone": {"type": "string"}}},
             ]
         }
     )
@@ -258,7 +286,7 @@ class LeadDraft(_Part):
     consent: Consent | None = None
     source: Source = Source.API
     requested_at: Instant | None = None
-    external_id: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_text)] | None = None
+    external_id: Annotated[_Words, Field(max_length=200, examples=["crm-4711"])] | None = None
 
     @model_validator(mode="after")
     def _reachable(self) -> "LeadDraft":

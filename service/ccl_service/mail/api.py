@@ -10,7 +10,7 @@ from ccl_service.leads.tokens import LinkInvalid, read_return
 from ccl_service.mail import pages
 from ccl_service.mail.service import apply_event, count_event, unsubscribe
 from ccl_service.mail.tokens import UnsubscribeLinkInvalid, read_unsubscribe
-from ccl_service.mail.webhook import WebhookBody, read_event
+from ccl_service.mail.webhook import WebhookAnswer, WebhookBody, read_event
 from ccl_service.platform.http import (
     CLOCK,
     DB,
@@ -48,7 +48,7 @@ async def post_mailgun(request: web.Request) -> web.Response:
     applied = await apply_event(request.app[DB], event)
     if applied:
         count_event(request.app[METRICS].count, event)
-    return json_reply({"applied": applied})
+    return json_reply(WebhookAnswer(applied=applied))
 
 
 async def get_return(request: web.Request) -> web.Response:
@@ -103,6 +103,7 @@ ROUTES: Final = (
         priority=Priority.WEBHOOK,
         body=WebhookBody,
         body_limit=MOST_BYTES,
+        response=WebhookAnswer,
         errors=(NotAcceptable, WebhookKeyMissing),
         summary="Delivery events of Mailgun",
     ),

@@ -34,19 +34,21 @@ class _Part(BaseModel):
 class Signature(_Part):
     """Proof that the event is Mailgun's."""
 
-    timestamp: str = Field(min_length=1, max_length=20, pattern=r"^\d+$")
-    token: str = Field(min_length=1, max_length=200)
-    signature: str = Field(min_length=1, max_length=200)
+    timestamp: str = Field(min_length=1, max_length=20, pattern=r"^\d+$", examples=["1772366400"])
+    token: str = Field(min_length=1, max_length=200, examples=["0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a697887"])
+    signature: str = Field(min_length=1, max_length=200, examples=["ab" * 32])
 
 
 class _EventData(_Part):
-    event: str = Field(min_length=1, max_length=40)
-    id: str = Field(min_length=1, max_length=200)
-    timestamp: float = Field(ge=0, le=_LAST_SECOND)
-    severity: str | None = None
-    reason: str | None = Field(default=None, max_length=200)
-    message: dict[str, Any] = Field(default_factory=dict)
-    user_variables: dict[str, Any] = Field(default_factory=dict, alias="user-variables")
+    event: str = Field(min_length=1, max_length=40, examples=["failed"])
+    id: str = Field(min_length=1, max_length=200, examples=["G9Bn5sl1TC6nu79C8C0bwg"])
+    timestamp: float = Field(ge=0, le=_LAST_SECOND, examples=[1772366399.8])
+    severity: str | None = Field(default=None, examples=["permanent"])
+    reason: str | None = Field(default=None, max_length=200, examples=["bounce"])
+    message: dict[str, Any] = Field(default_factory=dict, examples=[{"headers": {"message-id": "1@mg.example.com"}}])
+    user_variables: dict[str, Any] = Field(
+        default_factory=dict, alias="user-variables", examples=[{"send_id": "0b0e7e0e-3c43-4d5c-9d4a-5f1f4f2f6a11"}]
+    )
 
 
 class WebhookBody(_Part):
@@ -54,6 +56,12 @@ class WebhookBody(_Part):
 
     signature: Signature
     event_data: _EventData = Field(alias="event-data")
+
+
+class WebhookAnswer(BaseModel):
+    """``applied``: whether the event was new."""
+
+    applied: bool
 
 
 @dataclass(frozen=True)

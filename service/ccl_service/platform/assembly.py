@@ -14,6 +14,7 @@ from uuid import uuid4
 from aiohttp import web
 
 from ccl_service.platform.api_keys.directory import Directory
+from ccl_service.platform.bounds import bounds
 from ccl_service.platform.checks.catalog import register_all
 from ccl_service.platform.checks.verdict import Subject
 from ccl_service.platform.components import HealthCheck
@@ -26,7 +27,7 @@ from ccl_service.platform.http import CLOCK, DB, PHASE, Clock, Platform, Route, 
 from ccl_service.platform.instances import Heartbeat, Instance
 from ccl_service.platform.keys import KeyRing
 from ccl_service.platform.lifecycle import Worker
-from ccl_service.platform.limits import Limit, LimitClass, Limiter
+from ccl_service.platform.limits import Limiter
 from ccl_service.platform.monitoring import CHECKS, PROBE, ROLE
 from ccl_service.platform.observability import DEPENDENCIES, HEALTH, PROFILE, STARTED, loops, observe_process
 from ccl_service.platform.phase import Phase, Role
@@ -85,7 +86,7 @@ async def open_platform(
             on_unreadable=lambda name: metrics.count("ccl_key_read_failures", name),
         )
         limiter = Limiter(
-            _limits(settings),
+            bounds(settings).limits,
             clock=lambda: clock().timestamp(),
             shared=redis,
             on_shared_failure=lambda: metrics.count("ccl_limit_sync_failures"),
@@ -108,7 +109,7 @@ async def open_platform(
         )
         table = whole_table(features, metrics_enabled=settings.metrics_enabled)
         app = build_app(platform, table)
-        app[DESCRIPTION] = Description(table, version=VERSION)
+        app[DESCRIPTION] = Description(table, version=VERSION, bounds=bounds(settings))
         await _add_monitoring(app, settings, stack, role=role, redis=redis, checks=checks)
         app[DEPENDENCIES] = Dependencies(metrics, asyncio.get_running_loop().time, tracer)
         _add_observability(app, settings, role=role, redis=redis)
@@ -204,19 +205,6 @@ def _add_observability(app: web.Application, settings: Settings, *, role: Role, 
     app[HEALTH] = HealthCheck(app[PROBE], app[DB], redis, app[DEPENDENCIES], phase=app[PHASE], clock=clock)
     app[PROFILE] = ProfileSlot()
     observe_process(app, settings, role=role)
-
-
-def _limits(settings: Settings) -> Mapping[LimitClass, Limit]:
-    window = timedelta(milliseconds=settings.rate_limit_window_ms)
-    default = Limit(settings.rate_limit_max_requests, window)
-    return {
-        LimitClass.DEFAULT: default,
-        LimitClass.FAILURES: default,
-        LimitClass.MONITORING: Limit(120, timedelta(minutes=1)),
-        LimitClass.CHAT: Limit(60, timedelta(minutes=1)),
-        LimitClass.CHAT_ADDRESS: Limit(600, timedelta(minutes=1)),
-        LimitClass.CHAT_OPENING: Limit(30, timedelta(minutes=1)),
-    }
 
 
 def _pod(settings: Settings) -> str:

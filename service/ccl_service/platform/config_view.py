@@ -7,10 +7,10 @@ readable; whatever could be a password, or belong to one that was not quoted, do
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, JsonValue, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr
 
 from ccl_contract.readiness import KeyIds
 from ccl_service.platform.config import Settings
@@ -34,24 +34,24 @@ class _View(BaseModel):
 class SettingView(_View):
     """One variable. ``length``: the class of a secret's length, e.g. 32-63; ``value`` is null when unset."""
 
-    value: JsonValue
+    value: Annotated[JsonValue, Field(examples=["warn"])]
     source: SettingSource
     secret: bool = False
-    length: str | None = None
+    length: Annotated[str, Field(examples=["32-63"])] | None = None
 
 
 class RotatingKeyView(_View):
     """A rotating key: where it comes from and the ids held."""
 
     source: SettingSource
-    ids: tuple[str, ...]
+    ids: Annotated[tuple[str, ...], Field(examples=[["k2"]])]
 
 
 class MisspellingView(_View):
     """A variable that means nothing, and the one that was probably meant."""
 
-    name: str
-    meant: str
+    name: Annotated[str, Field(examples=["LOG_LEVLE"])]
+    meant: Annotated[str, Field(examples=["LOG_LEVEL"])]
 
 
 class ConfigView(_View):

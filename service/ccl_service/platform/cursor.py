@@ -1,9 +1,8 @@
 """Cursors of keyset-paged lists: the sort key of the last row, packed. Opaque to callers, and not trusted."""
 
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Final
 
-from pydantic import Field
 from pydantic_core import PydanticCustomError
 
 from ccl_service.platform.body import QUERY
@@ -11,8 +10,6 @@ from ccl_service.platform.fields import clean, plausible
 from ccl_service.platform.keys import b64decode, b64encode
 from ccl_service.platform.problems import FieldError, ValidationFailed
 
-#: The query parameter ``after`` of a list.
-Cursor = Annotated[str, Field(max_length=400)]
 _SEPARATOR: Final = "|"
 
 

@@ -11,47 +11,33 @@ from typing import Any, Final
 
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from pydantic import BaseModel
 
 from ccl_service.platform.assets import assets
 from ccl_service.platform.body import dump_json, json_reply
+from ccl_service.platform.bounds import Bounds
 from ccl_service.platform.limits import LimitClass
-from ccl_service.platform.openapi import document, problems_of
+from ccl_service.platform.openapi import document
+from ccl_service.platform.openapi_answers import path_of, problems_of
 from ccl_service.platform.problems import CclError, NotFound, catalogue, descendants, meaning
-from ccl_service.platform.route import Auth, Priority, Route
+from ccl_service.platform.route import Answer, Auth, Header, Priority, Route
+from ccl_service.platform.views import OpenApiDocument, ProblemList, ProblemView
 
 _FOLDER: Final = Path(__file__).parent / "templates"
 HTML: Final = "text/html"
 
 
-class ProblemView(BaseModel):
-    """A kind of problem. ``remedy``: what the caller does about it."""
-
-    code: str
-    status: int
-    title: str
-    meaning: str
-    remedy: str
-    retryable: bool
-
-
-class ProblemList(BaseModel):
-    """All kinds, by code."""
-
-    items: list[ProblemView]
-
-
 class Description:
     """Texts about a route table."""
 
-    def __init__(self, table: Sequence[Route], *, version: str) -> None:
+    def __init__(self, table: Sequence[Route], *, version: str, bounds: Bounds) -> None:
         self._table = tuple(table)
         self._version = version
+        self._bounds = bounds
 
     @cached_property
     def document(self) -> Mapping[str, Any]:
         """The OpenAPI document."""
-        return document(self._table, version=self._version)
+        return document(self._table, version=self._version, bounds=self._bounds)
 
     @cached_property
     def openapi(self) -> str:
@@ -61,10 +47,12 @@ class Description:
     @cached_property
     def api_page(self) -> str:
         """The document as a page."""
-        rows = [(row, self.document["paths"][path][row.method.lower()]) for row in self._table for path in [row.path]]
+        rows = [(row, self.document["paths"][path_of(row)][row.method.lower()]) for row in self._table]
         by_tag: dict[str, list[Mapping[str, Any]]] = {}
         for row, operation in rows:
-            described = {"row": row, "operation": operation, "problems": problems_of(row)}
+            own = {str(answer.status) for answer in row.answers}
+            answers = {status: told for status, told in operation["responses"].items() if status in own}
+            described = {"row": row, "operation": operation, "answers": answers, "problems": problems_of(row)}
             by_tag.setdefault(operation["tags"][0], []).append(described)
         return _render("api.html.j2", document=self.document, tags=by_tag)
 
@@ -162,9 +150,15 @@ def _public(path: str, handler: Any, summary: str, **described: Any) -> Route:
     )
 
 
+#: What both pages of problems have beyond their JSON.
+_FOR_BROWSERS: Final[Mapping[str, Any]] = {
+    "also": (Answer(produces=HTML),),
+    "headers": (Header("Accept", "text/html for a page, anything else for JSON.", "application/json"),),
+}
+
 ROUTES: Final = (
-    _public("/api/openapi.json", get_openapi, "This document"),
+    _public("/api/openapi.json", get_openapi, "This document", response=OpenApiDocument),
     _public("/api/docs", get_docs, "This document as a page", produces=HTML),
-    _public("/api/problems", get_problems, "Every kind of problem", response=ProblemList),
-    _public("/api/problems/{code}", get_problem, "One kind of problem", response=ProblemView),
+    _public("/api/problems", get_problems, "Every kind of problem", response=ProblemList, **_FOR_BROWSERS),
+    _public("/api/problems/{code}", get_problem, "One kind of problem", response=ProblemView, **_FOR_BROWSERS),
 )

@@ -1,4 +1,4 @@
-"""Types for what comes from outside: text, moments and row numbers in the form that the service keeps."""
+"""Types for what comes from outside, in the form that the service keeps, and for what several answers show."""
 
 import re
 import unicodedata
@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 #: Control characters besides line breaks and tabs, and lone surrogates. Unicode promises never to add any.
@@ -13,6 +14,12 @@ _REFUSED: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]
 #: Marks on one letter. No language needs more than a few; text with so many in a row is called stream-safe (UAX 15).
 MOST_MARKS: Final = 30
 _YEARS: Final = range(1900, 3000)
+_CONTROLS: Final = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
+#: What ``clean`` asks for, said in JSON Schema; the same of a text that is more than white space.
+PRINTABLE: Final[JsonDict] = {"pattern": rf"^[^{_CONTROLS}]*$"}
+NOT_BLANK: Final[JsonDict] = {"pattern": rf"^[^{_CONTROLS}]*[^\s{_CONTROLS}][^{_CONTROLS}]*$"}
+#: Of a list ordered by time and id.
+EXAMPLE_CURSOR: Final = "MjAyNi0wMy0wMVQxMjowMDowMCswMDowMHwwYjBlN2UwZS0zYzQzLTRkNWMtOWQ0YS01ZjFmNGYyZjZhMTE"
 
 
 def clean(text: str) -> str:
@@ -47,10 +54,23 @@ def plausible(moment: datetime) -> datetime:
 
 
 #: For every text field of a model that is filled from outside.
-CleanText = Annotated[str, AfterValidator(clean)]
+CleanText = Annotated[str, Field(json_schema_extra=PRINTABLE), AfterValidator(clean)]
 #: The same without outer white space.
-Line = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(clean)]
+Line = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True),
+    Field(json_schema_extra=NOT_BLANK),
+    AfterValidator(clean),
+]
 #: A moment with its time zone.
-Instant = Annotated[AwareDatetime, AfterValidator(plausible)]
+Instant = Annotated[AwareDatetime, Field(json_schema_extra={"pattern": r"^(19|2\d)\d\d-"}), AfterValidator(plausible)]
 #: The number of a row, 0 for "before the first": what fits PostgreSQL's bigint.
-RowNumber = Annotated[int, Field(ge=0, le=2**63 - 1)]
+RowNumber = Annotated[int, Field(ge=0, le=2**63 - 1, examples=[0])]
+#: The query parameter ``after`` of a list; ``platform.cursor`` makes and reads it.
+Cursor = Annotated[str, Field(max_length=400, examples=[EXAMPLE_CURSOR])]
+
+#: The same in an answer: what continues a list, null at its end.
+Next = Annotated[str, Field(examples=[EXAMPLE_CURSOR])] | None
+Count = Annotated[int, Field(ge=0, examples=[12])]
+Seconds = Annotated[float, Field(ge=0, examples=[3.2])]
+Milliseconds = Annotated[float, Field(ge=0, examples=[4.7])]

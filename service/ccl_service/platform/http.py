@@ -112,9 +112,7 @@ def build_app(platform: Platform, routes: Iterable[Route]) -> web.Application:
     app[PHASE] = platform.phase
     app[REFUSER] = Refuser(table, platform.shedder, platform.phase, platform.metrics)
     for row in table:
-        # Load balancers ask probes with HEAD, which aiohttp answers as GET without the body (RFC 9110, 9.3.2).
-        methods = ("GET", "HEAD") if row.method == "GET" and row.priority is Priority.PROBE else (row.method,)
-        for method in methods:
+        for method in row.methods:
             gate.routes[app.router.add_route(method, row.path, row.handler)] = row
     return app
 

@@ -1,14 +1,14 @@
 """The views of what happens: metrics, performance, history, profile; and the loops that feed them."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel
 
 from ccl_service.platform import history
 from ccl_service.platform.components import HealthCheck, HealthSampler
@@ -34,11 +34,21 @@ from ccl_service.platform.lifecycle import Worker
 from ccl_service.platform.performance import Publisher, error_note, fleet_document, own_windows, read_fleet, views
 from ccl_service.platform.phase import Role
 from ccl_service.platform.problems import CclError, Conflict, FieldError, ValidationFailed
-from ccl_service.platform.profiler import LONGEST_SECONDS, Format, ProfileSlot
+from ccl_service.platform.profiler import Format, ProfileSlot
 from ccl_service.platform.queues import QueueSampler
-from ccl_service.platform.route import JSON
+from ccl_service.platform.route import JSON, Answer, Header
+from ccl_service.platform.series import SERIES
 from ccl_service.platform.telemetry import Metrics
 from ccl_service.platform.telemetry.logs import current_sink
+from ccl_service.platform.views import (
+    MOST_POINTS,
+    HistoryQuery,
+    HistoryView,
+    MetricsView,
+    PerformanceView,
+    ProfileQuery,
+    Speedscope,
+)
 from ccl_service.platform.vitals import CertificateWatch, LoopLag, watch_disks, watch_memory
 from ccl_service.platform.work import WorkTable
 from ccl_service.version import VERSION
@@ -48,41 +58,14 @@ DEPENDENCIES: Final = web.AppKey("dependencies", Dependencies)
 HEALTH: Final = web.AppKey("health", HealthCheck)
 PROFILE: Final = web.AppKey("profile", ProfileSlot)
 STARTED: Final = web.AppKey("started", float)
-#: Points that one answer of the history may hold.
-MOST_POINTS: Final = 1500
 T = TypeVar("T")
-
-
-def _known(metric: str) -> str:
-    if metric not in history.SERIES:
-        raise PydanticCustomError("metric", "is not one of {known}", {"known": ", ".join(history.SERIES)})
-    return metric
-
-
-class HistoryQuery(BaseModel):
-    """Which metric, from when until when, and how many seconds make a point."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    metric: Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": list(history.SERIES)})]
-    since: Annotated[AwareDatetime | None, Field(alias="from")] = None
-    until: Annotated[AwareDatetime | None, Field(alias="to")] = None
-    step: Annotated[int, Field(ge=60, le=86_400)] = 60
-
-
-class ProfileQuery(BaseModel):
-    """How long, and in which form."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    seconds: Annotated[int, Field(ge=1, le=LONGEST_SECONDS)] = 10
-    format: Format = Format.HTML
 
 
 async def metrics(request: web.Request) -> web.Response:
     """GET metrics: this process's numbers as JSON; 401."""
     app = request.app
-    return json_reply({"at": app[CLOCK](), "uptime_s": uptime(app), "metrics": app[METRICS].samples()})
+    shown = {"at": app[CLOCK](), "uptime_s": uptime(app), "metrics": app[METRICS].samples()}
+    return json_reply(MetricsView.model_validate(shown))
 
 
 async def prometheus(request: web.Request) -> web.Response:
@@ -98,17 +81,16 @@ async def performance(request: web.Request) -> web.Response:
     """
     app = request.app
     fleet, database = await asyncio.gather(_or_none(read_fleet(app[DB])), _or_none(read_database(app[DB])))
-    return json_reply(
-        {
-            "at": app[CLOCK](),
-            "uptime_s": uptime(app),
-            "percentiles": error_note(),
-            "process": {"windows": views(own_windows(app[METRICS].windows))},
-            "fleet": fleet_document(fleet) if fleet else None,
-            "database": database,
-            "unavailable": [name for name, part in (("fleet", fleet), ("database", database)) if part is None],
-        }
-    )
+    shown = {
+        "at": app[CLOCK](),
+        "uptime_s": uptime(app),
+        "percentiles": error_note(),
+        "process": {"windows": views(own_windows(app[METRICS].windows))},
+        "fleet": fleet_document(fleet) if fleet else None,
+        "database": database,
+        "unavailable": [name for name, part in (("fleet", fleet), ("database", database)) if part is None],
+    }
+    return json_reply(PerformanceView.model_validate(shown))
 
 
 async def get_history(request: web.Request) -> web.Response:
@@ -119,18 +101,17 @@ async def get_history(request: web.Request) -> web.Response:
     step = timedelta(seconds=query.step)
     _bounded(since, until, step)
     points = await history.read(request.app[DB], query.metric, since=since, until=until, step=step)
-    series = history.SERIES[query.metric]
-    return json_reply(
-        {
-            "metric": query.metric,
-            "unit": series.unit,
-            "aggregate": series.kind,
-            "from": since,
-            "to": until,
-            "step_s": query.step,
-            "points": [{"at": point.at, "value": point.value} for point in points],
-        }
-    )
+    series = SERIES[query.metric]
+    shown = {
+        "metric": query.metric,
+        "unit": series.unit,
+        "aggregate": series.kind,
+        "from": since,
+        "to": until,
+        "step_s": query.step,
+        "points": [{"at": point.at, "value": point.value} for point in points],
+    }
+    return json_reply(HistoryView.model_validate(shown))
 
 
 async def profile(request: web.Request) -> web.Response:
@@ -199,25 +180,22 @@ def queue_loop(app: web.Application, db: Db, tables: Sequence[WorkTable], metric
 
 def routes() -> tuple[Route, ...]:
     """The rows of this module. Never turned away under load, when they are needed most: a limit keeps them cheap."""
-    watched: Mapping[str, tuple[Any, Scope, type[BaseModel] | None]] = {
-        "/metrics": (metrics, Scope.MONITORING_READ, None),
-        "/metrics/prometheus": (prometheus, Scope.METRICS_SCRAPE, None),
-        "/performance": (performance, Scope.MONITORING_READ, None),
-        "/history": (get_history, Scope.MONITORING_READ, HistoryQuery),
-    }
-    rows = tuple(
-        Route(
-            "GET",
-            BASE + path,
-            handler,
-            Auth.KEY,
-            LimitClass.MONITORING,
-            priority=Priority.PROBE,
-            scope=scope,
-            query=query,
-            produces="text/plain" if handler is prometheus else JSON,
-        )
-        for path, (handler, scope, query) in watched.items()
+    rows = (
+        _watched("/metrics", metrics, "This process's metrics as JSON", response=MetricsView),
+        _watched(
+            "/metrics/prometheus",
+            prometheus,
+            "This process's metrics for Prometheus",
+            scope=Scope.METRICS_SCRAPE,
+            produces="text/plain",
+            example='ccl_http_requests_total{method="GET",route="/live",status="200"} 17.0',
+        ),
+        _watched(
+            "/performance", performance, "Rates, errors and percentiles of process and fleet", response=PerformanceView
+        ),
+        _watched(
+            "/history", get_history, "One metric of the fleet over time", query=HistoryQuery, response=HistoryView
+        ),
     )
     take = Route(
         "GET",
@@ -227,6 +205,39 @@ def routes() -> tuple[Route, ...]:
         LimitClass.MONITORING,
         priority=Priority.PROBE,
         query=ProfileQuery,
+        produces="text/html",
+        also=(Answer(200, Speedscope),),
+        sends=(
+            Header("Content-Disposition", "Under which name to keep it.", 'attachment; filename="ccl-profile.html"'),
+        ),
         errors=(Conflict,),
+        summary="What this process does for some seconds, as a flame graph",
     )
     return (*rows, take)
+
+
+def _watched(
+    path: str,
+    handler: Handler,
+    summary: str,
+    *,
+    scope: Scope = Scope.MONITORING_READ,
+    query: type[BaseModel] | None = None,
+    response: type[BaseModel] | None = None,
+    produces: str = JSON,
+    example: str = "",
+) -> Route:
+    return Route(
+        "GET",
+        BASE + path,
+        handler,
+        Auth.KEY,
+        LimitClass.MONITORING,
+        priority=Priority.PROBE,
+        scope=scope,
+        query=query,
+        response=response,
+        produces=produces,
+        example=example,
+        summary=summary,
+    )

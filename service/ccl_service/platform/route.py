@@ -64,12 +64,47 @@ class Priority(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Header:
+    """A header that a route reads or sends: its name, what it means, and a value it may have."""
+
+    name: str
+    meaning: str
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One way in which a route answers that is no problem document. ``model`` is that of JSON.
+
+    ``example`` shows what a text looks like, which no model describes.
+    """
+
+    status: int = 200
+    model: type[BaseModel] | None = None
+    produces: str = JSON
+    example: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Where a caller may go on from a successful answer: the row at ``method`` and ``path``.
+
+    ``parameters``: those of that row, and where in the answer they stand (OpenAPI 3.1, Runtime Expressions).
+    """
+
+    method: str
+    path: str
+    parameters: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """One row of the table.
 
-    ``body``, ``query``, ``headers`` (name and meaning of those it reads), ``response``, ``status`` (of success),
-    ``errors`` (those of its own, beyond what its policy implies), the media types and ``summary`` make the OpenAPI
-    document; the handler parses with ``parse_json`` and ``parse_query``.
+    ``body``, ``query``, ``headers`` (those it reads), ``sends`` (those of success, beyond what every answer has),
+    ``response``, ``status`` (of success), ``also`` (its other answers), ``links``, ``errors`` (those of its own, beyond
+    what its policy implies), the media types and ``summary`` make the OpenAPI document; the handler parses with
+    ``parse_json`` and ``parse_query``. ``body_example`` and ``example`` show bodies and answers that are texts.
     ``body_limit`` in bytes is explained at ``largest_body``. ``audit`` is the action that the audit trail records.
     """
 
@@ -85,11 +120,16 @@ class Route:
     body_limit: int | None = None
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: tuple[Header, ...] = ()
+    sends: tuple[Header, ...] = ()
     response: type[BaseModel] | None = None
     status: int = 200
     consumes: str = JSON
     produces: str = JSON
+    body_example: str = ""
+    example: str = ""
+    also: tuple[Answer, ...] = ()
+    links: tuple[Link, ...] = ()
     errors: tuple[type[CclError], ...] = ()
     summary: str = ""
 
@@ -101,6 +141,16 @@ class Route:
             raise ValueError(f"{where} has no policy")
         if (self.auth is Auth.KEY) != isinstance(self.scope, Scope):
             raise ValueError(f"{where} has no policy: a scope goes with Auth.KEY and with nothing else")
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Those it is served under. Load balancers ask probes with HEAD: GET without the body (RFC 9110, 9.3.2)."""
+        return ("GET", "HEAD") if self.method == "GET" and self.priority is Priority.PROBE else (self.method,)
+
+    @property
+    def answers(self) -> tuple[Answer, ...]:
+        """Every answer that is no problem, the usual one first."""
+        return (Answer(self.status, self.response, self.produces, self.example), *self.also)
 
 
 def largest_body(row: Route, body_limit_bytes: int) -> int:

@@ -19,6 +19,12 @@ Client = TestClient[web.Request, web.Application]
 BROWSER = {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
 
 
+@pytest.fixture
+def environ(environ: dict[str, str]) -> dict[str, str]:
+    """Without limits of its own, so that the document is the one the command prints."""
+    return {name: value for name, value in environ.items() if name != "RATE_LIMIT_MAX_REQUESTS"}
+
+
 class Page(HTMLParser):
     """Collects what a page loads, what it links to, and the ids it has."""
 
@@ -110,7 +116,7 @@ async def test_the_document_lists_the_very_routes_that_are_served(client: Client
     served = {
         (route.method, re.sub(r"{(\w+):[^}]*}", r"{\1}", route.resource.canonical))
         for route in client.app.router.routes()
-        if route.resource is not None and route.method != "HEAD"
+        if route.resource is not None
     }
     assert listed == served
 

@@ -20,12 +20,13 @@ from jsonschema import Draft202012Validator
 from yarl import URL
 
 from ccl_service.main import route_table
+from ccl_service.platform.bounds import default_bounds
 from ccl_service.platform.description import Description
 from ccl_service.platform.route import Route, largest_body
 
 Client = TestClient[web.Request, web.Application]
 TABLE = route_table()
-DOCUMENT: Mapping[str, Any] = Description(TABLE, version="1").document
+DOCUMENT: Mapping[str, Any] = Description(TABLE, version="1", bounds=default_bounds()).document
 #: Rows that are meant to take long (a profile), or to change how the process serves.
 LASTING = {"/api/monitoring/profile", "/api/monitoring/shed"}
 ROWS = [row for row in TABLE if row.path not in LASTING]
@@ -55,6 +56,8 @@ def fitting(schema: Mapping[str, Any], depth: int = 0) -> st.SearchStrategy[Any]
     """Values that often fit a JSON Schema of our document, and sometimes do not."""
     if "$ref" in schema:
         return fitting(DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]], depth)
+    if "properties" in schema:
+        return _object(schema, depth)
     if several := schema.get("anyOf", schema.get("oneOf")):
         return st.one_of([fitting(one, depth) for one in several])
     if "enum" in schema:
@@ -159,11 +162,18 @@ async def test_no_request_makes_the_service_fail_or_answer_what_its_document_doe
             return
         known = DOCUMENT["paths"][row.path][row.method.lower()]["responses"]
         assert str(answer.status) in known, (answer.status, text)
-        content = known[str(answer.status)].get("content", {})
+        content = _response(known[str(answer.status)]).get("content", {})
         if answer.status != 204:
             assert answer.content_type in content
         if answer.content_type in {"application/json", "application/problem+json"}:
             _validate(json.loads(text), content[answer.content_type]["schema"])
+
+
+def _response(told: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A response, or the one that it refers to."""
+    name = told.get("$ref", "").rpartition("/")[2]
+    found: Mapping[str, Any] = DOCUMENT["components"]["responses"][name] if name else told
+    return found
 
 
 def _validate(value: Any, schema: Mapping[str, Any]) -> None:

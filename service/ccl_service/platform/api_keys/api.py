@@ -12,8 +12,9 @@ from ccl_service.platform.api_keys.service import ApiKeys, KeyNotUsable
 from ccl_service.platform.audit.api import caller_of
 from ccl_service.platform.body import json_reply, parse_json, parse_query, path_uuid
 from ccl_service.platform.cursor import bad_cursor, moment, pack, unpack
+from ccl_service.platform.examples import ID
 from ccl_service.platform.limits import LimitClass
-from ccl_service.platform.route import Auth, Priority, Route
+from ccl_service.platform.route import Auth, Header, Link, Priority, Route
 
 API_KEYS: Final = web.AppKey("api_keys", ApiKeys)
 #: A secret stays with whoever asked for it: no cache on the way may keep it (RFC 9111 5.2.2.5).
@@ -70,11 +71,22 @@ def _route(method: str, path: str, handler: Handler, **described: Any) -> Route:
     )
 
 
+_SECRET: Final = (Header("Cache-Control", "No cache may keep a secret.", "no-store"),)
+
 ROUTES: Final = (
     _route(
         "POST",
         "",
         post_key,
+        sends=(*_SECRET, Header("Location", "Where the key is.", f"/api/keys/{ID}")),
+        links=tuple(
+            Link(method, path, (("id", "$response.body#/key/id"),))
+            for method, path in (
+                ("GET", "/api/keys/{id}"),
+                ("POST", "/api/keys/{id}/rotate"),
+                ("DELETE", "/api/keys/{id}"),
+            )
+        ),
         audit="key:created",
         body=KeyDraft,
         body_limit=MOST_BYTES,
@@ -91,8 +103,10 @@ ROUTES: Final = (
         audit="key:rotated",
         body=Rotation,
         body_limit=MOST_BYTES,
+        sends=_SECRET,
         response=KeyMade,
         status=201,
+        links=(Link("GET", "/api/keys/{id}", (("id", "$response.body#/key/id"),)),),
         errors=(KeyNotUsable,),
         summary="Give a key a new secret; the old ones stay valid for a while",
     ),

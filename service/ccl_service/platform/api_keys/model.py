@@ -17,8 +17,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ccl_service.platform.cursor import Cursor
-from ccl_service.platform.fields import Instant, Line
+from ccl_service.platform.fields import Cursor, Instant, Line, Next
 from ccl_service.platform.keys import b64encode
 from ccl_service.platform.route import Scope
 
@@ -95,13 +94,7 @@ class _Body(BaseModel):
 class KeyDraft(_Body):
     """A key to be made. ``requests_per_minute`` replaces the limit by address for its holder."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"name": "Prometheus", "scopes": ["metrics:scrape"], "requests_per_minute": 60}]
-        }
-    )
-
-    name: Annotated[Line, Field(min_length=1, max_length=100)]
+    name: Annotated[Line, Field(min_length=1, max_length=100, examples=["Prometheus"])]
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))]
     requests_per_minute: Annotated[int, Field(ge=1, le=100_000)] = 600
     expires_at: Instant | None = None
@@ -123,19 +116,22 @@ class KeyQuery(_Body):
 class SecretView(BaseModel):
     """A secret without what makes it one; ``valid_until`` is null for the newest."""
 
-    prefix: str
+    prefix: Annotated[str, Field(examples=["mfrggzdf"])]
     created_at: datetime
     valid_until: datetime | None
 
 
 class KeyView(BaseModel):
-    """A key. ``secrets``: newest first; those that have ended are gone. ``last_used_at`` is at most a minute late."""
+    """A key. ``secrets``: newest first; those that have ended are gone. ``last_used_at`` is at most a minute late.
+
+    A scope that this version does not know is shown all the same.
+    """
 
     id: UUID
-    name: str
+    name: Annotated[str, Field(examples=["Prometheus"])]
     state: KeyState
-    scopes: list[str]
-    requests_per_minute: int
+    scopes: Annotated[list[str], Field(examples=[["metrics:scrape"]])]
+    requests_per_minute: Annotated[int, Field(examples=[600])]
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
@@ -147,11 +143,11 @@ class KeyMade(BaseModel):
     """A key with its new secret, which is shown here and nowhere else."""
 
     key: KeyView
-    secret: str
+    secret: Annotated[str, Field(examples=["ccl_mfrggzdf_pJf3cJ6v8mJw0w5hXW8m3oQ2b1kYt7n9s4e6r8u0a2c"])]
 
 
 class KeyPage(BaseModel):
     """Keys, newest first; ``next`` continues, null at the end."""
 
     items: list[KeyView]
-    next: str | None
+    next: Next

@@ -2,22 +2,19 @@
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
-from typing import Annotated, Any, Final, Literal
-from uuid import UUID
+from typing import Any, Final
 
 import structlog
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
 
 from ccl_service.platform.admission import CLIENT
 from ccl_service.platform.audit import service
 from ccl_service.platform.audit.model import Caller, Row
 from ccl_service.platform.audit.service import Audit
 from ccl_service.platform.audit.sql import Filter
+from ccl_service.platform.audit.views import AuditHead, AuditPage, AuditQuery, ExportQuery
 from ccl_service.platform.auth import presented_key
 from ccl_service.platform.db import Db
-from ccl_service.platform.fields import CleanText, Instant, RowNumber
 from ccl_service.platform.http import (
     DB,
     KEYS,
@@ -35,84 +32,9 @@ from ccl_service.platform.http import (
 from ccl_service.platform.problems import CclError, Conflict
 
 AUDIT: Final = web.AppKey("audit", Audit)
-MOST_PER_PAGE: Final = 200
 NDJSON: Final = "application/x-ndjson"
 
 log = structlog.get_logger("ccl.audit")
-
-_Text = Annotated[CleanText, Field(min_length=1, max_length=200)]
-
-
-class _Query(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class AuditQuery(_Query):
-    """Filters; all of them must match. ``after`` continues a page."""
-
-    action: _Text | None = None
-    object_kind: _Text | None = None
-    object_id: _Text | None = None
-    principal_kind: _Text | None = None
-    principal_id: _Text | None = None
-    request_id: _Text | None = None
-    since: Instant | None = None
-    until: Instant | None = None
-    after: RowNumber | None = None
-    limit: Annotated[int, Field(ge=1, le=MOST_PER_PAGE)] = 50
-
-
-class ExportQuery(_Query):
-    """Which part: places above ``after``, within a time."""
-
-    after: RowNumber = 0
-    since: Instant | None = None
-    until: Instant | None = None
-
-
-class AuditRow(BaseModel):
-    """One change. ``changes`` maps field names to keyed digests of the new values; ``client`` is one of an address.
-
-    ``seq`` and ``hash`` are null until the row is sealed, a few seconds after it was written.
-    """
-
-    id: int
-    event: UUID
-    at: datetime
-    principal_kind: str
-    principal_id: str
-    key_id: str | None
-    request_id: str | None
-    client: str | None
-    action: str
-    object_kind: str
-    object_id: str
-    objects: int
-    changes: dict[str, str]
-    mac_key: str
-    mac: str
-    seq: int | None
-    hash: str | None
-    proven: bool | None
-
-
-class AuditPage(BaseModel):
-    """Rows, newest first; ``next`` continues, null at the end."""
-
-    items: list[AuditRow]
-    next: str | None
-
-
-class AuditHead(BaseModel):
-    """The chain's end. ``head`` is what ``ccl-service audit verify --expect-head`` takes: keep it elsewhere."""
-
-    v: Literal[1] = 1
-    batch: int
-    seq: int
-    head: str
-    sealed_at: datetime | None
-    key_id: str | None
-    unsealed: int
 
 
 def caller_of(request: web.Request) -> Caller:
@@ -250,6 +172,7 @@ ROUTES: Final = (
         scope=Scope.AUDIT_READ,
         query=ExportQuery,
         produces=NDJSON,
+        example='{"id":42,"action":"key:created","object_kind":"key","seq":40}\n',
         summary="The sealed audit trail as JSON lines",
     ),
 )

@@ -1,64 +1,21 @@
 """Routes of the rows that wait for a human, for the holder of the root key."""
 
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Final
 from uuid import UUID
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
 
 from ccl_service.platform.audit.api import caller_of
 from ccl_service.platform.body import QUERY, json_reply, parse_query, path_uuid
-from ccl_service.platform.cursor import Cursor, bad_cursor, moment, pack, unpack
-from ccl_service.platform.fields import CleanText
+from ccl_service.platform.cursor import bad_cursor, moment, pack, unpack
 from ccl_service.platform.limits import LimitClass
 from ccl_service.platform.problems import FieldError, ValidationFailed
 from ccl_service.platform.quarantine.service import RETRIED, Quarantine
-from ccl_service.platform.route import Auth, Priority, Route
+from ccl_service.platform.quarantine.views import RetriedView, WaitingPage, WaitingView, WorkQuery
+from ccl_service.platform.route import Auth, Link, Priority, Route
 
 QUARANTINE: Final = web.AppKey("quarantine", Quarantine)
-
-
-class WorkQuery(BaseModel):
-    """Which rows: of one table, or of all."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    table: Annotated[CleanText, Field(max_length=63)] | None = None
-    after: Cursor | None = None
-    limit: Annotated[int, Field(ge=1, le=200)] = 50
-
-
-class WaitingView(BaseModel):
-    """A row that was given up. ``claims`` are those without a result, ``attempts`` those that failed."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    table: str
-    id: UUID
-    state: str
-    reason: str | None
-    lane: int
-    claims: int
-    attempts: int
-    due_at: datetime
-
-
-class WaitingPage(BaseModel):
-    """Rows, longest waiting first; ``next`` continues, null at the end."""
-
-    items: list[WaitingView]
-    next: str | None
-
-
-class RetriedView(BaseModel):
-    """The row is worked again, from this state."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    table: str
-    id: UUID
-    state: str
 
 
 async def get_work(request: web.Request) -> web.Response:
@@ -100,6 +57,13 @@ ROUTES: Final = (
         priority=Priority.READ,
         query=WorkQuery,
         response=WaitingPage,
+        links=(
+            Link(
+                "POST",
+                "/api/work/{table}/{id}/retry",
+                (("table", "$response.body#/items/0/table"), ("id", "$response.body#/items/0/id")),
+            ),
+        ),
         summary="Work that was given up and waits for a human",
     ),
     Route(

@@ -151,7 +151,7 @@ async def test_the_view_answers_with_unit_and_points(client: Client, db: PoolDb,
     seen: dict[str, Any] = await answer.json()
     assert answer.status == 200
     assert (seen["unit"], seen["aggregate"], seen["step_s"]) == ("requests", "sum", 600)
-    assert seen["points"] == [{"at": "2026-11-23T12:00:00+00:00", "value": 7.0}]
+    assert seen["points"] == [{"at": "2026-11-23T12:00:00Z", "value": 7.0}]
 
 
 async def test_the_last_hour_is_the_default(client: Client, root: dict[str, str]) -> None:
