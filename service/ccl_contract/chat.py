@@ -8,6 +8,8 @@ from pydantic import Field
 
 from ccl_contract.document import Document, Part
 
+#: Of a segment's number, at most: no answer has as many as the database can count (32,767).
+SEQ_DIGITS = 4
 _ID = "0b0e7e0e-3c43-4d5c-9d4a-5f1f4f2f6a11"
 
 
@@ -87,7 +89,7 @@ class SocketFollow(Document):
 
     type: Literal["follow"]
     turn_id: UUID
-    after: int = Field(default=0, ge=0, le=99_999)
+    after: int = Field(default=0, ge=0, lt=10**SEQ_DIGITS)
 
 
 class SocketReady(Document):

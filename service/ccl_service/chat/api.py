@@ -8,8 +8,8 @@ from uuid import UUID
 
 from aiohttp import web
 
-from ccl_contract.chat import ChatAction, ChatOpened, Segment, TurnAccepted, TurnDone, TurnFailed
-from ccl_service.chat.model import MOST_BYTES, ConversationClosed, OpenChat, Progress, Say
+from ccl_contract.chat import SEQ_DIGITS, ChatAction, ChatOpened, Segment, TurnAccepted, TurnDone, TurnFailed
+from ccl_service.chat.model import MOST_BYTES, ConversationClosed, OpenChat, Progress, Say, TurnEvent
 from ccl_service.chat.service import Chat
 from ccl_service.chat.stream import Event, follow
 from ccl_service.leads.tokens import LinkInvalid
@@ -17,7 +17,7 @@ from ccl_service.platform.body import path_uuid
 from ccl_service.platform.http import PHASE, PRINCIPAL, Auth, LimitClass, Priority, Route, json_reply, parse_json
 from ccl_service.platform.middleware import hung_up
 from ccl_service.platform.problems import FieldError, ValidationFailed
-from ccl_service.platform.route import Header, Link
+from ccl_service.platform.route import EVENT_STREAM, Header, Link
 
 CHAT: Final = web.AppKey("chat", Chat)
 
@@ -63,7 +63,7 @@ async def get_turn_events(request: web.Request) -> web.StreamResponse:
         return leave.is_set() or loop.time() >= end
 
     stream = web.StreamResponse(
-        headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        headers={"Content-Type": EVENT_STREAM, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )
     await stream.prepare(request)
     async with contextlib.aclosing(follow(look, progress, seen, over=over)) as events:
@@ -96,7 +96,7 @@ def _text(event: Event) -> str:
 
 def _last_event_id(request: web.Request) -> int:
     text = request.headers.get("Last-Event-ID", "0") or "0"
-    if not (text.isascii() and text.isdigit() and len(text) <= 5):
+    if not (text.isascii() and text.isdigit() and len(text) <= SEQ_DIGITS):
         raise ValidationFailed(
             [FieldError(("Last-Event-ID",), "number", "is not the id of an event of this stream", "header")]
         )
@@ -141,8 +141,16 @@ ROUTES: Final = (
         Auth.VISITOR,
         LimitClass.CHAT,
         priority=Priority.CHAT,
-        headers=(Header("Last-Event-ID", "The last event that was seen; what follows it is sent.", "0"),),
-        produces="text/event-stream",
+        headers=(
+            Header(
+                "Last-Event-ID",
+                "The last event that was seen; what follows it is sent.",
+                "0",
+                rf"^\d{{0,{SEQ_DIGITS}}}$",
+            ),
+        ),
+        response=TurnEvent,
+        produces=EVENT_STREAM,
         example=_text(Segment(seq=1, text="Hello.")) + _text(TurnDone(action=ChatAction.CONTINUE)),
         summary="The answer as server-sent events",
     ),

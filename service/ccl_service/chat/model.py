@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, Json, StringConstraints
 
-from ccl_contract.chat import ChatAction
-from ccl_service.platform.fields import NOT_BLANK
+from ccl_contract.chat import ChatAction, Segment, TurnDone, TurnFailed
+from ccl_service.platform.fields import NOT_BLANK, CleanText
 from ccl_service.platform.problems import Conflict
 
 MAX_MESSAGE: Final = 4000
@@ -68,7 +68,7 @@ class _Body(BaseModel):
 class OpenChat(_Body):
     """Body of ``POST /api/chat/sessions``."""
 
-    return_token: Annotated[str, Field(min_length=1, max_length=1000, examples=[_SHOWN])] | None = None
+    return_token: Annotated[CleanText, Field(min_length=1, max_length=1000, examples=[_SHOWN])] | None = None
 
 
 class Say(_Body):
@@ -79,6 +79,16 @@ class Say(_Body):
         StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_MESSAGE),
         Field(examples=["Can I still get the loan?"], json_schema_extra=NOT_BLANK),
     ]
+
+
+class TurnEvent(BaseModel):
+    """One event of a turn's stream; ``id`` only of segments."""
+
+    model_config = ConfigDict(frozen=True)
+
+    event: Literal["segment", "done", "error"]
+    id: Annotated[str, Field(examples=["1"])] | None = None
+    data: Annotated[Json[Segment | TurnDone | TurnFailed], Field(examples=['{"v":1,"seq":1,"text":"Hello."}'])]
 
 
 @dataclass(frozen=True, slots=True)

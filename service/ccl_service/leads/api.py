@@ -179,6 +179,7 @@ ROUTES: Final = (
                 "Idempotency-Key",
                 "The same key with the same body is answered like the first time, for 24 hours.",
                 "b5c3a7c0-6a0e-4b8e-9f0a-3d8f6f3b2a11",
+                r"^[!-~]([ -~]{0,198}[!-~])?$",
             ),
         ),
         response=LeadAccepted,

@@ -43,7 +43,7 @@ COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
         **dict.fromkeys(("requested_at", "started_at"), "requested_at"),
     }
 )
-_MONEY: Final = re.compile(r"^\$?\s*([\d,]+)(?:\.0*)?$")
+_MONEY: Final = re.compile(r"^\$?\s*(\d[\d,]{,20})(?:\.0*)?$")
 
 
 class FileUnreadable(ValueError):
@@ -173,11 +173,11 @@ def read_row(header: Header, record: Record) -> LeadDraft | Sequence[RowError]:
         ]
 
 
-def _plain(field: str, cell: str) -> str:
+def _plain(field: str, cell: str) -> str | int:
     """Money without sign and separators, codes in lower case."""
     if field.endswith("_usd"):
         money = _MONEY.match(cell)
-        return money[1].replace(",", "") if money else cell
+        return int(money[1].replace(",", "")) if money else cell
     if field in {"finance.credit_band", "finance.employment"}:
         return cell.lower().replace(" ", "_").replace("-", "_")
     return cell

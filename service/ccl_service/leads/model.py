@@ -21,7 +21,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyAddress
 from pydantic_core import PydanticCustomError
 
 from ccl_service.leads.redaction import redact
-from ccl_service.platform.fields import PRINTABLE, Instant, clean
+from ccl_service.platform.fields import PRINTABLE, WHOLE, Instant, clean
 
 #: Numbers without a country code are taken for American ones.
 REGION: Final = "US"
@@ -223,11 +223,11 @@ WebUrl = Annotated[
     str,
     Field(
         max_length=2000,
-        pattern=r"^https?://[^\s\"<>\x00-\x1f\x7f]+$",
+        pattern=r"^https?://[^\s\"<>\x00-\x1f\x7f-\x9f]+$",
         examples=["https://loans.example.com/apply"],
     ),
 ]
-Dollars = Annotated[int, Field(ge=0, le=10_000_000, examples=[4200])]
+Dollars = Annotated[int, Field(ge=0, le=10_000_000, examples=[4200]), WHOLE]
 IpAddress = Annotated[
     IPvAnyAddress,
     WithJsonSchema(

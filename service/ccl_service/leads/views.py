@@ -136,5 +136,5 @@ class ImportErrors(BaseModel):
 class ImportErrorsQuery(_Query):
     """Where to go on."""
 
-    after: Cursor | None = None
+    after: Annotated[Cursor, Field(examples=["MTd8ZW1haWx8ZW1haWw"])] | None = None
     limit: Annotated[int, Field(ge=1, le=1000)] = 500

@@ -42,7 +42,7 @@ class Signature(_Part):
 class _EventData(_Part):
     event: str = Field(min_length=1, max_length=40, examples=["failed"])
     id: str = Field(min_length=1, max_length=200, examples=["G9Bn5sl1TC6nu79C8C0bwg"])
-    timestamp: float = Field(ge=0, le=_LAST_SECOND, examples=[1772366399.8])
+    timestamp: float = Field(strict=True, ge=0, le=_LAST_SECOND, examples=[1772366399.8])
     severity: str | None = Field(default=None, examples=["permanent"])
     reason: str | None = Field(default=None, max_length=200, examples=["bounce"])
     message: dict[str, Any] = Field(default_factory=dict, examples=[{"headers": {"message-id": "1@mg.example.com"}}])

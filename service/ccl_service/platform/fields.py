@@ -5,7 +5,7 @@ import unicodedata
 from datetime import datetime
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, StringConstraints
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
@@ -14,6 +14,7 @@ _REFUSED: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]
 #: Marks on one letter. No language needs more than a few; text with so many in a row is called stream-safe (UAX 15).
 MOST_MARKS: Final = 30
 _YEARS: Final = range(1900, 3000)
+_NUMBER: Final = re.compile(r"[-+]?[\d_.]*(e[-+]?\d+)?|[-+]?(inf|infinity|nan)", re.IGNORECASE)
 _CONTROLS: Final = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f"
 #: What ``clean`` asks for, said in JSON Schema; the same of a text that is more than white space.
 PRINTABLE: Final[JsonDict] = {"pattern": rf"^[^{_CONTROLS}]*$"}
@@ -53,6 +54,23 @@ def plausible(moment: datetime) -> datetime:
     return moment
 
 
+def written(value: object) -> object:
+    """A moment that is written out. What a bare number means, seconds or milliseconds since when, is a guess.
+
+    Raises PydanticCustomError ``datetime_type``.
+    """
+    if isinstance(value, int | float) or (isinstance(value, str) and _NUMBER.fullmatch(value.strip())):
+        raise PydanticCustomError("datetime_type", "must be a time in ISO 8601 with a time zone")
+    return value
+
+
+def number(value: object) -> object:
+    """A number, not its text or a truth value. Raises PydanticCustomError ``int_type``."""
+    if isinstance(value, str | bool):
+        raise PydanticCustomError("int_type", "must be a whole number")
+    return value
+
+
 #: For every text field of a model that is filled from outside.
 CleanText = Annotated[str, Field(json_schema_extra=PRINTABLE), AfterValidator(clean)]
 #: The same without outer white space.
@@ -63,7 +81,14 @@ Line = Annotated[
     AfterValidator(clean),
 ]
 #: A moment with its time zone.
-Instant = Annotated[AwareDatetime, Field(json_schema_extra={"pattern": r"^(19|2\d)\d\d-"}), AfterValidator(plausible)]
+Instant = Annotated[
+    AwareDatetime,
+    Field(json_schema_extra={"pattern": r"^(19|2\d)\d\d-"}),
+    BeforeValidator(written),
+    AfterValidator(plausible),
+]
+#: Marks a whole number of a body: neither its text is one nor true, but 2.0 is, as in JSON Schema.
+WHOLE: Final = BeforeValidator(number)
 #: The number of a row, 0 for "before the first": what fits PostgreSQL's bigint.
 RowNumber = Annotated[int, Field(ge=0, le=2**63 - 1, examples=[0])]
 #: The query parameter ``after`` of a list; ``platform.cursor`` makes and reads it.

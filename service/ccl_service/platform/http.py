@@ -113,7 +113,7 @@ def build_app(platform: Platform, routes: Iterable[Route]) -> web.Application:
     app[REFUSER] = Refuser(table, platform.shedder, platform.phase, platform.metrics)
     for row in table:
         for method in row.methods:
-            gate.routes[app.router.add_route(method, row.path, row.handler)] = row
+            gate.routes[app.router.add_route(method, row.template, row.handler)] = row
     return app
 
 

@@ -20,6 +20,7 @@ from ccl_service.platform.openapi_answers import (
     REF,
     Schemas,
     answers,
+    mode,
     operation_id,
     path_of,
     problem_examples,
@@ -104,7 +105,7 @@ def _models(row: Route) -> Iterator[tuple[type[BaseModel], Any]]:
             yield taken, "validation"
     for answer in row.answers:
         if answer.model is not None:
-            yield answer.model, "serialization"
+            yield answer.model, mode(answer)
 
 
 def _operation(row: Route, method: str, described: _Described) -> dict[str, Any]:
@@ -207,7 +208,7 @@ def _headers(row: Route) -> list[dict[str, Any]]:
             "in": "header",
             "required": False,
             "description": header.meaning,
-            "schema": {"type": "string"},
+            "schema": {"type": "string"} | ({"pattern": header.pattern} if header.pattern else {}),
             "example": header.example,
         }
         for header in row.headers

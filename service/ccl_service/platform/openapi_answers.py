@@ -31,7 +31,7 @@ from ccl_service.platform.problems import (
     ValidationFailed,
     catalogue,
 )
-from ccl_service.platform.route import JSON, Answer, Auth, Link, Priority, Route
+from ccl_service.platform.route import EVENT_STREAM, JSON, Answer, Auth, Link, Priority, Route
 
 REF: Final = "#/components/schemas/{model}"
 PATH_PARAMETER: Final = re.compile(r"{(\w+)(?::[^}]*)?}")
@@ -252,12 +252,18 @@ def _success(row: Route, answer: Answer, schemas: Schemas, definitions: Mapping[
     links = {} if answer.status >= HTTPStatus.BAD_REQUEST else {_link_id(one): _link(one) for one in row.links}
     if answer.status == HTTPStatus.NO_CONTENT:
         return _Part(description, headers, links=links)
-    if answer.model is None:
-        examples = {"text": {"value": answer.example}} if answer.example else {}
-        return _Part(description, headers, answer.produces, _TEXT, examples, links)
-    schema = schemas[answer.model, "serialization"]
-    examples = {answer.model.__name__: {"value": example(schema, definitions)}}
+    schema = _TEXT if answer.model is None else schemas[answer.model, mode(answer)]
+    examples = {}
+    if answer.example:
+        examples["text"] = {"value": answer.example}
+    elif answer.model is not None:
+        examples[answer.model.__name__] = {"value": example(schema, definitions)}
     return _Part(description, headers, answer.produces, schema, examples, links)
+
+
+def mode(answer: Answer) -> str:
+    """How the schema of an answer's model is written: events are described as they are read, each for itself."""
+    return "validation" if answer.produces == EVENT_STREAM else "serialization"
 
 
 def _link_id(link: Link) -> str:

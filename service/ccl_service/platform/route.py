@@ -17,6 +17,9 @@ from ccl_service.platform.problems import CclError
 JSON: Final = "application/json"
 #: JSON is read as a whole, and while it is decoded nobody else is served.
 JSON_BYTES: Final = 262_144
+EVENT_STREAM: Final = "text/event-stream"
+#: A path's ``{id}`` in the one form of UUIDs that the service writes.
+_ID: Final = "{id:[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}}"
 
 
 class Auth(StrEnum):
@@ -65,18 +68,19 @@ class Priority(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A header that a route reads or sends: its name, what it means, and a value it may have."""
+    """A header that a route reads or sends: its name, what it means, a value it may have, and the form of them all."""
 
     name: str
     meaning: str
     example: str
+    pattern: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One way in which a route answers that is no problem document. ``model`` is that of JSON.
+    """One way in which a route answers that is no problem document.
 
-    ``example`` shows what a text looks like, which no model describes.
+    ``model`` is that of JSON, or of the events of a stream. ``example`` shows what a text looks like.
     """
 
     status: int = 200
@@ -146,6 +150,11 @@ class Route:
     def methods(self) -> tuple[str, ...]:
         """Those it is served under. Load balancers ask probes with HEAD: GET without the body (RFC 9110, 9.3.2)."""
         return ("GET", "HEAD") if self.method == "GET" and self.priority is Priority.PROBE else (self.method,)
+
+    @property
+    def template(self) -> str:
+        """The path for the router. What is no id leads nowhere: ``/things/{id}`` leaves ``/things/new`` alone."""
+        return self.path.replace("{id}", _ID)
 
     @property
     def answers(self) -> tuple[Answer, ...]:

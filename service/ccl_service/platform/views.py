@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from ccl_contract.readiness import CheckStatus
 from ccl_service.platform.breaker import State
-from ccl_service.platform.fields import Count, Milliseconds, Seconds
+from ccl_service.platform.fields import Count, Instant, Milliseconds, Seconds
 from ccl_service.platform.phase import Role
 from ccl_service.platform.profiler import LONGEST_SECONDS, Format
 from ccl_service.platform.series import SERIES, Kind
@@ -245,6 +245,10 @@ class PerformanceView(_View):
     unavailable: list[Literal["fleet", "database"]]
 
 
+_Since = Annotated[Instant, Field(examples=["2026-03-01T11:00:00Z"])]
+_Until = Annotated[Instant, Field(examples=["2026-03-01T12:00:00Z"])]
+
+
 def _known(metric: str) -> str:
     if metric not in SERIES:
         raise PydanticCustomError("metric", "is not one of {known}", {"known": ", ".join(SERIES)})
@@ -255,8 +259,8 @@ class HistoryQuery(_Query):
     """Which metric, from when until when, and how many seconds make a point."""
 
     metric: Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": list(SERIES)})]
-    since: Annotated[AwareDatetime | None, Field(alias="from")] = None
-    until: Annotated[AwareDatetime | None, Field(alias="to")] = None
+    since: Annotated[_Since | None, Field(alias="from")] = None
+    until: Annotated[_Until | None, Field(alias="to")] = None
     step: Annotated[int, Field(ge=60, le=86_400)] = 60
 
 

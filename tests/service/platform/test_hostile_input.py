@@ -203,6 +203,8 @@ async def visitor(client: Client) -> dict[str, str]:
         ("/api/leads/imports/00000000-0000-0000-0000-000000000000/errors?after=MXwAfGE", 422),
         ("/api/keys?after=MjAyNi0wMS0wMVQwMDowMDowMHxh", 422),
         ("/api/leads/not-an-id", 404),
+        ("/api/leads?created_to=0.5", 422),
+        ("/api/leads/import", 405),
     ],
 )
 async def test_what_once_was_a_failure_is_the_callers_mistake(

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ccl_service.platform.fields import Cursor, Instant, Line, Next
+from ccl_service.platform.fields import WHOLE, Cursor, Instant, Line, Next
 from ccl_service.platform.keys import b64encode
 from ccl_service.platform.route import Scope
 
@@ -96,14 +96,14 @@ class KeyDraft(_Body):
 
     name: Annotated[Line, Field(min_length=1, max_length=100, examples=["Prometheus"])]
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))]
-    requests_per_minute: Annotated[int, Field(ge=1, le=100_000)] = 600
-    expires_at: Instant | None = None
+    requests_per_minute: Annotated[int, Field(ge=1, le=100_000), WHOLE] = 600
+    expires_at: Annotated[Instant, Field(examples=["2099-01-01T00:00:00Z"])] | None = None
 
 
 class Rotation(_Body):
     """How long the secrets so far stay valid beside the new one; at most 30 days."""
 
-    overlap_seconds: Annotated[int, Field(ge=0, le=30 * DAY_SECONDS)] = DAY_SECONDS
+    overlap_seconds: Annotated[int, Field(ge=0, le=30 * DAY_SECONDS), WHOLE] = DAY_SECONDS
 
 
 class KeyQuery(_Body):

@@ -1,12 +1,15 @@
 """What the routes of given-up work take and answer. Pure."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ccl_service.platform.fields import CleanText, Count, Cursor, Next
+
+#: Time, table and id of a row.
+_CURSOR: Final = "MjAyNi0wMy0wMVQxMjowMDowMCswMDowMHxzZW5kc3wwYjBlN2UwZS0zYzQzLTRkNWMtOWQ0YS01ZjFmNGYyZjZhMTE"
 
 _Table = Annotated[str, Field(examples=["sends"])]
 _Lane = Annotated[int, Field(examples=[0])]
@@ -18,7 +21,7 @@ class WorkQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     table: Annotated[CleanText, Field(max_length=63, examples=["sends"])] | None = None
-    after: Cursor | None = None
+    after: Annotated[Cursor, Field(examples=[_CURSOR])] | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
 

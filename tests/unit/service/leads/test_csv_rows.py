@@ -104,7 +104,7 @@ def test_everything_wrong_with_a_row_is_named() -> None:
         ("first_name", "name"),
         ("email", "email"),
         ("phone", "phone"),
-        ("finance.monthly_income_usd", "int_parsing"),
+        ("finance.monthly_income_usd", "int_type"),
     }
 
 

@@ -4,15 +4,16 @@ import contextlib
 import json
 import unicodedata
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
 from ccl_service.platform.cursor import moment, pack, unpack
-from ccl_service.platform.fields import MOST_MARKS, clean, plausible
+from ccl_service.platform.fields import MOST_MARKS, WHOLE, Instant, clean, plausible
 from ccl_service.platform.json_input import MAX_DEPTH, MOST_VALUES, decode_json
 from ccl_service.platform.problems import FieldError, Malformed, ValidationFailed
 
@@ -46,6 +47,30 @@ def test_a_letter_may_have_many_marks_but_not_as_many_as_would_take_long_to_sort
 def test_a_year_that_nobody_means_is_refused(year: int) -> None:
     with pytest.raises(PydanticCustomError, match="year"):
         plausible(datetime(year, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("number", [0.5, 1700000000, True, "0.5", " 1700000000 ", "1e9", "-3", "inf", "NaN", ""])
+def test_a_number_is_no_moment(number: object) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(Instant).validate_python(number)
+
+
+def test_a_moment_that_is_written_out_is_taken() -> None:
+    assert TypeAdapter(Instant).validate_python("2026-03-01T12:00:00+01:00").hour == 12
+
+
+WHOLE_NUMBER = TypeAdapter[int](Annotated[int, Field(ge=0), WHOLE])
+
+
+@pytest.mark.parametrize("other", ["5", True, 2.5, None, [1]])
+def test_what_only_looks_like_a_whole_number_is_refused(other: object) -> None:
+    with pytest.raises(ValidationError):
+        WHOLE_NUMBER.validate_python(other)
+
+
+@pytest.mark.parametrize("whole", [5, 5.0])
+def test_a_whole_number_is_one_however_json_writes_it(whole: float) -> None:
+    assert WHOLE_NUMBER.validate_python(whole) == 5
 
 
 @given(st.binary(max_size=200))

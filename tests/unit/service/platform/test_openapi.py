@@ -119,7 +119,7 @@ def test_every_json_answer_has_a_schema_and_an_example_that_fits_it(row: Route, 
             if media in {JSON, CONTENT_TYPE}:
                 assert content["schema"], status
                 assert examples(content), status
-            for value in examples(content):
+            for value in examples(content) if media in {JSON, CONTENT_TYPE} else ():
                 assert fits(value, content["schema"]), (status, value)
 
 
@@ -130,7 +130,7 @@ def accepted(model: type[BaseModel], value: Any) -> bool:
 @pytest.mark.parametrize("row", [row for row in TABLE if any(a.model for a in row.answers)], ids=lambda row: row.path)
 def test_the_example_of_an_answer_is_one_of_its_model(row: Route) -> None:
     for answer in row.answers:
-        if answer.model is not None:
+        if answer.model is not None and answer.produces == JSON:
             shown = resolved(operation(row)["responses"][str(answer.status)])["content"][JSON]["examples"]
             assert accepted(answer.model, shown[answer.model.__name__]["value"])
 
