@@ -13,12 +13,16 @@ import re
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 import aiohttp
 
-from hack.chat import ChatRefused, Conversation
+from ccl_service.client import ApiError, Client, connect, converse
+from ccl_service.leads.model import Consent, Finance, LeadDraft, LeadState
+from ccl_service.leads.views import EventView, ImportErrorsQuery, ImportView
 from hack.demo.keys import root_key
 
 LEADS: Final = Path(__file__).with_name("leads.csv")
@@ -51,51 +55,38 @@ async def soon(what: str, probe: Callable[[], Awaitable[Any]], within: float) ->
     raise StoryBroke(f"{what}: not within {within:.0f} s")
 
 
-async def call(http: aiohttp.ClientSession, method: str, path: str, **options: Any) -> dict[str, Any]:
-    """One request to the service; its JSON answer. Raises StoryBroke with the problem's text."""
-    async with http.request(method, path, **options) as answer:
-        body: dict[str, Any] = await answer.json(content_type=None)
-        if answer.status >= 400:
-            raise StoryBroke(f"{method} {path}: {answer.status} {body.get('code')}: {body.get('detail')}")
-        return body
-
-
-async def import_leads(http: aiohttp.ClientSession) -> None:
+async def import_leads(ccl: Client) -> None:
     """Upload the CSV file, wait until it is worked through and tell what became of its rows."""
-    headers = {"Content-Type": "text/csv"}
-    staged = await call(http, "POST", "/api/leads/import", data=LEADS.read_bytes(), headers=headers)
+    staged = await ccl.leads.upload(LEADS.read_bytes())
 
-    async def done() -> dict[str, Any] | None:
-        found = await call(http, "GET", f"/api/leads/imports/{staged['id']}")
-        return found if found["state"] in {"done", "failed", "quarantined"} else None
+    async def done() -> ImportView | None:
+        found = await ccl.leads.imported(staged.id)
+        return found if found.state in {"done", "failed", "quarantined"} else None
 
-    report = await soon("the import", done, IMPORT_WITHIN)
-    tell("import", f"{report['accepted']} new, {report['duplicates']} known, {report['rejected']} refused, as in:")
-    for error in (await call(http, "GET", report["errors_url"]))["items"][:3]:
-        tell("", f"row {error['row']}: {error['field']} {error['code']}")
-    if report["accepted"] + report["duplicates"] < MOST_ROWS_ARE_GOOD or not report["rejected"]:
-        raise StoryBroke("the import should take most rows and refuse the broken ones")
-    if report["state"] != "done":
-        raise StoryBroke(f"the import ended as {report['state']}: {report['reason']}")
+    report: ImportView = await soon("the import", done, IMPORT_WITHIN)
+    tell("import", f"{report.accepted} new, {report.duplicates} known, {report.rejected} refused, as in:")
+    for error in (await ccl.leads.import_errors(staged.id, ImportErrorsQuery(limit=3))).items:
+        tell("", f"row {error.row}: {error.field} {error.code}")
+    if report.state != "done":
+        raise StoryBroke(f"the import ended as {report.state}: {report.reason}")
 
 
-def person(run: str) -> dict[str, Any]:
+def person(run: str) -> LeadDraft:
     """This run's person: known by an address only; the number follows in the chat."""
-
-    return {
-        "first_name": "Dana",
-        "last_name": "Whitfield",
-        "email": f"dana.whitfield.{run}@example.com",
-        "zip": "62704",
-        "vehicle_interest": "2021 Honda CR-V",
-        "finance": {"monthly_income_usd": 3400, "credit_band": "poor", "employment": "employed"},
-        "consent": {
-            "text": "I agree to be contacted about my application.",
-            "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "source_url": "https://loans.example.com/apply",
-        },
-        "external_id": f"demo-{run}",
-    }
+    return LeadDraft(
+        first_name="Dana",
+        last_name="Whitfield",
+        email=f"dana.whitfield.{run}@example.com",
+        zip="62704",
+        vehicle_interest="2021 Honda CR-V",
+        finance=Finance(monthly_income_usd=3400, credit_band="poor", employment="employed"),
+        consent=Consent(
+            text="I agree to be contacted about my application.",
+            at=datetime.now(UTC),
+            source_url="https://loans.example.com/apply",
+        ),
+        external_id=f"demo-{run}",
+    )
 
 
 async def mail_to(http: aiohttp.ClientSession, address: str) -> dict[str, Any] | None:
@@ -106,7 +97,7 @@ async def mail_to(http: aiohttp.ClientSession, address: str) -> dict[str, Any] |
 
 async def talk(url: str, token: str, phone: str) -> None:
     """The person follows the link of the mail and chats."""
-    async with Conversation.open(url, return_token=token) as conversation:
+    async with converse(url, return_token=token) as conversation:
         tell("chat", f"Cathy: {conversation.greeting}")
         for line in LINES:
             said = line.format(phone=phone)
@@ -114,44 +105,40 @@ async def talk(url: str, token: str, phone: str) -> None:
             tell("", f"Cathy: {await conversation.say(said)}")
 
 
-async def show_timeline(http: aiohttp.ClientSession, lead: str) -> None:
+async def show_timeline(ccl: Client, lead: UUID) -> None:
     """Wait until the lead is engaged and the mail delivered, then print everything that happened."""
 
-    async def complete() -> list[dict[str, Any]] | None:
-        timeline = await call(http, "GET", f"/api/leads/{lead}/timeline")
-        kinds = {event["kind"] for event in timeline["items"]}
+    async def complete() -> list[EventView] | None:
+        timeline = await ccl.leads.timeline(lead)
+        kinds = {event.kind for event in timeline.items}
         wanted = {"lead.created", "mail.accepted", "mail.delivered", "chat.message", "chat.reply", "lead.phone_given"}
-        return timeline["items"] if wanted <= kinds else None
+        return timeline.items if wanted <= kinds else None
 
-    events = await soon("a complete timeline", complete, TIMELINE_WITHIN)
-    state = (await call(http, "GET", f"/api/leads/{lead}"))["state"]
+    events: list[EventView] = await soon("a complete timeline", complete, TIMELINE_WITHIN)
+    state = (await ccl.leads.get(lead)).state
     tell("timeline", f"the lead is now {state}")
-    for event in sorted(events, key=lambda event: event["at"]):
-        tell("", f"{event['at'][11:19]}  {event['kind']:<18} {event['actor']:<22} {event['reason'] or ''}")
-    if state != "engaged":
+    for event in sorted(events, key=lambda event: event.at):
+        tell("", f"{event.at:%H:%M:%S}  {event.kind:<18} {event.actor:<22} {event.reason or ''}")
+    if state is not LeadState.ENGAGED:
         raise StoryBroke(f"the lead should be engaged, not {state}")
 
 
 async def story(run: str) -> None:
     """The whole of it."""
     url = os.environ["CCL_URL"]
-    headers = {"Authorization": f"Bearer {root_key(os.environ['CCL_KEY_FILE'])}"}
-    async with (
-        aiohttp.ClientSession(url, headers=headers, timeout=aiohttp.ClientTimeout(total=60)) as http,
-        aiohttp.ClientSession() as outside,
-    ):
-        await import_leads(http)
+    async with connect(url, key=root_key(os.environ["CCL_KEY_FILE"])) as ccl, aiohttp.ClientSession() as outside:
+        await import_leads(ccl)
         dana = person(run)
-        created = await call(http, "POST", "/api/leads", json=dana, headers={"Idempotency-Key": f"story-{run}"})
+        created = await ccl.leads.create(dana, idempotency_key=f"story-{run}")
         came_in = time.monotonic()
-        tell("lead", f"{dana['first_name']} {dana['last_name']} came in as {created['id']}")
-        mail = await soon("the first contact", lambda: mail_to(outside, dana["email"]), MAIL_WITHIN)
+        tell("lead", f"{dana.first_name} {dana.last_name} came in as {created.id}")
+        mail = await soon("the first contact", lambda: mail_to(outside, dana.email or ""), MAIL_WITHIN)
         tell("mail", f"first contact received after {time.monotonic() - came_in:.1f} s: {mail['subject']}")
         link = re.search(r"https://\S+/api/r/([\w.~-]+)", mail["text"])
         if link is None:
             raise StoryBroke("the mail holds no return link")
         await talk(url, link.group(1), f"(217) 555-01{sum(run.encode()) % 100:02}")
-        await show_timeline(http, created["id"])
+        await show_timeline(ccl, created.id)
 
 
 def main() -> int:
@@ -161,7 +148,7 @@ def main() -> int:
     options = parser.parse_args()
     try:
         asyncio.run(story(options.run))
-    except (StoryBroke, ChatRefused, aiohttp.ClientError, TimeoutError) as error:
+    except (StoryBroke, ApiError, aiohttp.ClientError, TimeoutError) as error:
         print(f"the story broke: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     return 0

@@ -79,14 +79,14 @@ PROGRAMS: Final = (
     Program(
         name="ccl-fakes",
         repository="ccl-fakes",
-        extras=(),
+        extras=("client",),
         packages=(
+            "service/ccl_service",
             "service/ccl_contract",
             "hack/fakes:hack/fakes",
             "hack/chat.py:hack/chat.py",
             "hack/demo:hack/demo",
         ),
-        requirements=("aiohttp>=3.14,<4",),
     ),
 )
 STAND_INS: Final = (

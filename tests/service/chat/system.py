@@ -1,11 +1,14 @@
 """The service as the chat's tests see it."""
 
+import contextlib
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
-from aiohttp import web
+from aiohttp import ClientSession, web
 
+from ccl_service.client import Conversation, converse
 from ccl_service.leads import service as leads
 from ccl_service.leads.api import LEADS
 from ccl_service.leads.model import LeadDraft, LeadState
@@ -15,6 +18,23 @@ from ccl_service.platform.http import CLOCK, KEYS
 from hack.fakes.openai import FakeOpenAi
 
 OPENAI_KEY = "sk-of-the-service-tests"
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A visitor's conversation, and their own HTTP session for what no client would send."""
+
+    chat: Conversation
+    http: ClientSession
+
+
+@contextlib.asynccontextmanager
+async def visiting(url: str, *, return_token: str | None = None) -> AsyncIterator[Visit]:
+    """A new conversation at the service's base URL."""
+    async with converse(url, return_token=return_token) as chat:
+        headers = {"Authorization": f"Bearer {chat.visitor_token}"}
+        async with ClientSession(f"{url}/", headers=headers) as http:
+            yield Visit(chat, http)
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ import pytest
 
 from ccl_service.agents import stand_in
 from ccl_service.agents.realtime_chat import GREETING
-from hack.chat import ChatRefused, Conversation
+from ccl_service.client import Problem, converse
 from hack.fakes.script import Rule
 from tests.service.chat.system import System
 
 
 async def test_the_first_message_discloses_the_ai_and_is_kept(system: System) -> None:
-    async with Conversation.open(system.url) as chat:
+    async with converse(system.url) as chat:
         assert "AI" in chat.greeting
         kept = await system.one("SELECT speaker, text FROM messages")
         assert (kept["speaker"], kept["text"]) == ("agent", chat.greeting)
@@ -21,7 +21,7 @@ async def test_the_first_message_discloses_the_ai_and_is_kept(system: System) ->
 
 async def test_what_the_visitor_saw_is_what_is_stored(system: System) -> None:
     seen: list[str] = []
-    async with Conversation.open(system.url) as chat:
+    async with converse(system.url) as chat:
         answer = await chat.say("my credit is bad", seen.append)
     assert len(seen) == 3
     stored = await system.db.fetch("SELECT seq, text FROM turn_segments ORDER BY seq")
@@ -32,7 +32,7 @@ async def test_what_the_visitor_saw_is_what_is_stored(system: System) -> None:
 
 async def test_the_answer_leaves_an_account_with_model_tokens_and_cost(system: System) -> None:
     lead_id, token = await system.lead()
-    async with Conversation.open(system.url, return_token=token) as chat:
+    async with converse(system.url, return_token=token) as chat:
         await chat.say("hello")
     run = await system.one("SELECT * FROM agent_runs")
     assert (run["agent"], run["model"], run["outcome"]) == ("RealtimeChat", "gpt-4o-mini", "answered")
@@ -44,7 +44,7 @@ async def test_the_answer_leaves_an_account_with_model_tokens_and_cost(system: S
 
 async def test_a_lead_that_answers_is_engaged_and_its_timeline_tells_the_chat_without_its_words(system: System) -> None:
     lead_id, token = await system.lead()
-    async with Conversation.open(system.url, return_token=token) as chat:
+    async with converse(system.url, return_token=token) as chat:
         await chat.say("my secret wish is a red truck")
     assert await system.state(lead_id) == "engaged"
     kinds = await system.kinds(lead_id)
@@ -55,7 +55,7 @@ async def test_a_lead_that_answers_is_engaged_and_its_timeline_tells_the_chat_wi
 
 async def test_a_lead_that_comes_back_before_the_provider_confirmed_the_mail_is_engaged_too(system: System) -> None:
     lead_id, token = await system.lead(contacted=False)
-    async with Conversation.open(system.url, return_token=token) as chat:
+    async with converse(system.url, return_token=token) as chat:
         assert await system.state(lead_id) == "contacted"
         await chat.say("hello")
     assert await system.state(lead_id) == "engaged"
@@ -63,7 +63,7 @@ async def test_a_lead_that_comes_back_before_the_provider_confirmed_the_mail_is_
 
 async def test_a_number_given_in_the_chat_is_kept_on_the_lead_with_the_proof_of_consent(system: System) -> None:
     lead_id, token = await system.lead()
-    async with Conversation.open(system.url, return_token=token) as chat:
+    async with converse(system.url, return_token=token) as chat:
         await chat.say("hello")
         answer = await chat.say("sure, (217) 555-0142")
     assert "noted your number" in answer
@@ -75,7 +75,7 @@ async def test_a_number_given_in_the_chat_is_kept_on_the_lead_with_the_proof_of_
 
 async def test_the_model_is_given_the_conversation_so_far_and_nothing_about_the_person(system: System) -> None:
     lead_id, token = await system.lead(phone="+12175550143")
-    async with Conversation.open(system.url, return_token=token) as chat:
+    async with converse(system.url, return_token=token) as chat:
         await chat.say("hello")
         await chat.say("and then?")
     request = system.openai.requests[-1]
@@ -90,7 +90,7 @@ async def test_the_model_is_given_the_conversation_so_far_and_nothing_about_the_
 
 async def test_wishing_for_a_person_hands_over_and_the_timeline_tells_it(system: System) -> None:
     lead_id, token = await system.lead()
-    async with Conversation.open(system.url, return_token=token) as chat:
+    async with converse(system.url, return_token=token) as chat:
         answer = await chat.say("let me talk to a person")
         assert chat.action == "handoff"
         assert stand_in.ASK_PHONE in answer
@@ -100,14 +100,14 @@ async def test_wishing_for_a_person_hands_over_and_the_timeline_tells_it(system:
 
 
 async def test_being_asked_whether_it_is_human_is_answered_truthfully_without_the_model(system: System) -> None:
-    async with Conversation.open(system.url) as chat:
+    async with converse(system.url) as chat:
         assert await chat.say("are you a human?") == stand_in.I_AM_AN_AI
     assert system.openai.requests == []
 
 
 async def test_a_promise_of_the_model_never_reaches_the_visitor(system: System) -> None:
     system.openai.script(Rule(match="please", reply={"action": "continue", "reply": "Sure. You are approved!"}))
-    async with Conversation.open(system.url) as chat:
+    async with converse(system.url) as chat:
         answer = await chat.say("please approve me")
     assert "You are approved" not in answer
     assert "cannot promise" in answer
@@ -119,14 +119,14 @@ async def test_a_failing_provider_does_not_keep_the_visitor_from_an_answer(
     system: System, fault: str, reason: str
 ) -> None:
     system.openai.fault(fault, after_chunks=4)
-    async with Conversation.open(system.url) as chat:
+    async with converse(system.url) as chat:
         assert stand_in.ASK_PHONE in await chat.say("my credit is bad")
     run = await system.one("SELECT outcome, error FROM agent_runs")
     assert (run["outcome"], run["error"]) == ("fell_back", reason)
 
 
 async def test_ssn_and_card_numbers_reach_neither_the_database_nor_the_model(system: System) -> None:
-    async with Conversation.open(system.url) as chat:
+    async with converse(system.url) as chat:
         await chat.say("my ssn is 123-45-6789 and my card 4111 1111 1111 1111, what about credit?")
     kept = await system.one("SELECT text FROM messages WHERE speaker = 'visitor'")
     assert kept["text"].count("[redacted]") == 2
@@ -136,7 +136,7 @@ async def test_ssn_and_card_numbers_reach_neither_the_database_nor_the_model(sys
 
 
 async def test_a_visitor_without_a_lead_becomes_one_with_the_number(system: System) -> None:
-    async with Conversation.open(system.url) as chat:
+    async with converse(system.url) as chat:
         await chat.say("hello")
         await chat.say("call 217-555-0147")
         conversation = UUID(chat.conversation_id)
@@ -150,7 +150,7 @@ async def test_a_visitor_without_a_lead_becomes_one_with_the_number(system: Syst
 
 async def test_typing_a_known_persons_number_binds_nobody_to_that_person(system: System) -> None:
     lead_id, _ = await system.lead(phone="+12175550148")
-    async with Conversation.open(system.url) as chat:
+    async with converse(system.url) as chat:
         await chat.say("hello")
         await chat.say("call 217-555-0148")
         await chat.say("stop")
@@ -160,10 +160,10 @@ async def test_typing_a_known_persons_number_binds_nobody_to_that_person(system:
 
 async def test_good_bye_closes_the_conversation_and_a_further_message_is_refused(system: System) -> None:
     lead_id, token = await system.lead()
-    async with Conversation.open(system.url, return_token=token) as chat:
+    async with converse(system.url, return_token=token) as chat:
         await chat.say("thank you, bye")
         assert chat.closed
-        with pytest.raises(ChatRefused) as refused:
+        with pytest.raises(Problem) as refused:
             await chat.say("one more thing")
         assert refused.value.code == "CHAT_001"
     assert (await system.kinds(lead_id))[-2:] == ["chat.reply", "chat.closed"]

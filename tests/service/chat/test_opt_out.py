@@ -5,22 +5,22 @@ import asyncio
 import pytest
 
 from ccl_service.agents import stand_in
+from ccl_service.client import Problem, converse
 from ccl_service.leads.model import identity
 from ccl_service.main import open_service
 from ccl_service.platform.config import Settings
 from ccl_service.platform.http import METRICS
 from ccl_service.platform.lifecycle import working
 from ccl_service.platform.phase import Role
-from hack.chat import ChatRefused, Conversation
 from hack.fakes.script import Rule
-from tests.service.chat.system import System
+from tests.service.chat.system import System, visiting
 from tests.service.polling import eventually
 
 
 async def test_opting_out_suppresses_every_known_address_and_number_before_any_answer_is_made(idle: System) -> None:
     lead_id, token = await idle.lead(email="dana@example.org", phone="+12175550150")
-    async with Conversation.open(idle.url, return_token=token) as chat:
-        async with chat.http.post("api/chat", json={"text": "Please stop."}) as answer:
+    async with visiting(idle.url, return_token=token) as visit:
+        async with visit.http.post("api/chat", json={"text": "Please stop."}) as answer:
             assert answer.status == 202
         suppressed = await idle.db.fetch("SELECT kind, reason FROM suppressions ORDER BY kind")
     assert [(row["kind"], row["reason"]) for row in suppressed] == [("email", "opt_out"), ("phone", "opt_out")]
@@ -30,10 +30,10 @@ async def test_opting_out_suppresses_every_known_address_and_number_before_any_a
 
 async def test_opting_out_is_confirmed_once_and_closes_the_conversation(system: System) -> None:
     lead_id, token = await system.lead()
-    async with Conversation.open(system.url, return_token=token) as chat:
+    async with converse(system.url, return_token=token) as chat:
         assert await chat.say("UNSUBSCRIBE") == stand_in.OPTED_OUT
         assert chat.closed
-        with pytest.raises(ChatRefused) as refused:
+        with pytest.raises(Problem) as refused:
             await chat.say("stop")
         assert refused.value.code == "CHAT_001"
     assert system.openai.requests == []
@@ -43,9 +43,9 @@ async def test_opting_out_is_confirmed_once_and_closes_the_conversation(system: 
 
 async def test_writing_stop_twice_in_a_row_is_confirmed_once(settings: Settings, idle: System) -> None:
     _, token = await idle.lead()
-    async with Conversation.open(idle.url, return_token=token) as chat:
+    async with visiting(idle.url, return_token=token) as visit:
         for _ in range(2):
-            async with chat.http.post("api/chat", json={"text": "stop"}) as answer:
+            async with visit.http.post("api/chat", json={"text": "stop"}) as answer:
                 assert answer.status == 202
     assert idle.app[METRICS].value("ccl_opt_outs_total", way="chat") == 1
     async with open_service(settings, role=Role.JOBS) as back, working(back.workers, back.phase.stop, back.metrics):
@@ -56,7 +56,7 @@ async def test_writing_stop_twice_in_a_row_is_confirmed_once(settings: Settings,
 
 async def test_a_visitor_without_a_lead_is_suppressed_by_the_number_they_gave(system: System) -> None:
     lead_id, _ = await system.lead(phone="+12175550151", email="dana@example.org")
-    async with Conversation.open(system.url) as chat:
+    async with converse(system.url) as chat:
         await chat.say("call 217-555-0151")
         await chat.say("stop")
     suppressed = await system.one("SELECT kind, value_hash FROM suppressions")
@@ -69,7 +69,7 @@ async def test_an_answer_that_is_being_spoken_ends_when_the_visitor_says_stop(sy
     reply = "First sentence. " + " ".join(f"Sentence number {n}." for n in range(40))
     system.openai.script(Rule(match="talk", reply={"action": "continue", "reply": reply}))
     system.openai.fault("slow", seconds=0.05)
-    async with Conversation.open(system.url) as chat:
+    async with converse(system.url) as chat:
         heard: list[str] = []
         speaking = asyncio.create_task(chat.say("talk", heard.append))
 
@@ -86,7 +86,7 @@ async def test_an_answer_that_is_being_spoken_ends_when_the_visitor_says_stop(sy
 
 async def test_a_message_that_only_mentions_such_a_word_is_answered(system: System) -> None:
     lead_id, token = await system.lead()
-    async with Conversation.open(system.url, return_token=token) as chat:
+    async with converse(system.url, return_token=token) as chat:
         await chat.say("should I cancel my other loan?")
         assert not chat.closed
     assert await system.state(lead_id) == "engaged"

@@ -7,12 +7,12 @@ from uuid import UUID, uuid4
 from aiohttp.test_utils import TestClient, TestServer
 
 from ccl_service.agents import stand_in
+from ccl_service.client import converse
 from ccl_service.main import open_service
 from ccl_service.platform.config import Settings
 from ccl_service.platform.lifecycle import working
 from ccl_service.platform.phase import Role
-from hack.chat import Conversation
-from tests.service.chat.system import System
+from tests.service.chat.system import System, visiting
 
 
 async def test_a_web_process_stores_and_reads_while_a_jobs_process_answers(settings: Settings, idle: System) -> None:
@@ -21,20 +21,20 @@ async def test_a_web_process_stores_and_reads_while_a_jobs_process_answers(setti
         async with (
             working(front.workers, front.phase.stop, front.metrics),
             working(back.workers, back.phase.stop, back.metrics),
-            Conversation.open(idle.url) as chat,
+            converse(idle.url) as chat,
         ):
             assert stand_in.ASK_PHONE in await chat.say("hello")
 
 
 async def test_without_a_worker_a_turn_is_kept_and_not_claimed(idle: System) -> None:
-    async with Conversation.open(idle.url) as chat, chat.http.post("api/chat", json={"text": "hi"}) as answer:
+    async with visiting(idle.url) as visit, visit.http.post("api/chat", json={"text": "hi"}) as answer:
         assert answer.status == 202
     turn = await idle.one("SELECT state, claims FROM turns")
     assert (turn["state"], turn["claims"]) == ("queued", 0)
 
 
 async def test_messages_sent_at_once_are_answered_in_their_order(system: System) -> None:
-    async with Conversation.open(system.url) as chat:
+    async with converse(system.url) as chat:
         answers = await asyncio.gather(*(chat.say(f"message {n}") for n in range(4)))
     assert all(answers)
     turns = await system.db.fetch("SELECT turn, finished_at FROM turns ORDER BY finished_at")
@@ -46,8 +46,8 @@ async def test_messages_sent_at_once_are_answered_in_their_order(system: System)
 async def test_an_answer_cut_off_by_a_dead_process_goes_on_after_what_the_visitor_saw(
     settings: Settings, idle: System
 ) -> None:
-    async with Conversation.open(idle.url) as chat:
-        async with chat.http.post("api/chat", json={"text": "my credit is bad"}) as answer:
+    async with visiting(idle.url) as visit:
+        async with visit.http.post("api/chat", json={"text": "my credit is bad"}) as answer:
             turn = UUID((await answer.json())["turn_id"])
         # what a killed process leaves behind: a claim whose lease runs out, and a sentence that was shown
         await idle.db.execute(
@@ -57,7 +57,7 @@ async def test_an_answer_cut_off_by_a_dead_process_goes_on_after_what_the_visito
         async with (
             open_service(settings, role=Role.JOBS) as back,
             working(back.workers, back.phase.stop, back.metrics),
-            chat.http.get(f"api/chat/turns/{turn}/events") as stream,
+            visit.http.get(f"api/chat/turns/{turn}/events") as stream,
         ):
             text = await stream.text()
     assert "Many people feel the same." in text

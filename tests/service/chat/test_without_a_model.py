@@ -3,7 +3,7 @@
 import pytest
 
 from ccl_service.agents import stand_in
-from hack.chat import Conversation
+from ccl_service.client import converse
 from tests.service.chat.system import System
 
 
@@ -15,7 +15,7 @@ def environ(environ: dict[str, str]) -> dict[str, str]:
 
 async def test_the_stand_in_collects_the_number(system: System) -> None:
     lead_id, token = await system.lead()
-    async with Conversation.open(system.url, return_token=token) as chat:
+    async with converse(system.url, return_token=token) as chat:
         assert stand_in.ASK_PHONE in await chat.say("my credit is bad")
         assert "noted your number" in await chat.say("217-555-0142")
         assert stand_in.ASK_PHONE not in await chat.say("what about the rate?")
@@ -27,7 +27,7 @@ async def test_the_stand_in_collects_the_number(system: System) -> None:
 
 async def test_what_is_no_phone_number_is_asked_for_again(system: System) -> None:
     lead_id, token = await system.lead()
-    async with Conversation.open(system.url, return_token=token) as chat:
+    async with converse(system.url, return_token=token) as chat:
         await chat.say("hello")
         assert await chat.say("555-111-2222") == stand_in.BAD_PHONE
     assert (await system.one("SELECT phone FROM leads WHERE id = $1", lead_id))["phone"] is None

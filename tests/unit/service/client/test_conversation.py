@@ -1,8 +1,6 @@
-"""The chat client against a server that speaks the chat's protocol and breaks off."""
+"""A conversation against a server that speaks the chat's protocol and breaks off."""
 
 import contextlib
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -10,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from ccl_contract.chat import ChatAction, ChatOpened, Segment, TurnAccepted, TurnDone, TurnFailed
-from hack.chat import ChatRefused, Conversation
+from ccl_service.client import Conversation, NoAnswer, converse
 from hack.fakes.server import serving
 
 PIECES = ("One.", "Two.", "Three.")
@@ -63,7 +61,7 @@ async def talking(server: Server) -> AsyncIterator[Conversation]:
     app.router.add_post("/api/chat/sessions", server.open)
     app.router.add_post("/api/chat", server.say)
     app.router.add_get("/api/chat/turns/7/events", server.events)
-    async with serving(app, host="127.0.0.1", port=0) as url, Conversation.open(url) as conversation:
+    async with serving(app, host="127.0.0.1", port=0) as url, converse(url) as conversation:
         yield conversation
 
 
@@ -90,18 +88,6 @@ async def test_a_service_that_is_away_for_a_moment_is_asked_again() -> None:
 
 async def test_an_error_that_is_final_is_raised_with_its_code() -> None:
     async with talking(Server(failure=TurnFailed(code="SYSTEM_001", retryable=False))) as chat:
-        with pytest.raises(ChatRefused) as refused:
+        with pytest.raises(NoAnswer) as refused:
             await chat.say("hello")
         assert refused.value.code == "SYSTEM_001"
-
-
-def test_a_service_that_is_not_there_is_told_in_one_line() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "hack.chat", "--url", "http://127.0.0.1:1", "--say", "hi"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
-    assert "is the service up" in done.stderr
