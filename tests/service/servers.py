@@ -1,4 +1,4 @@
-"""PostgreSQL servers of a test's own, which can be frozen, killed and copied."""
+"""PostgreSQL servers of a test's own, which can be frozen, restarted, killed and copied."""
 
 import asyncio
 import contextlib
@@ -24,14 +24,16 @@ BINARIES = _INSTALL / "pginstall" / "bin"
 #: PostgreSQL refuses to run as root; any other user will do.
 IDENTITY: dict[str, Any] = {"user": "nobody"} if os.geteuid() == 0 else {}
 
+SETTINGS = ("fsync=off", "full_page_writes=off", "jit=off", "max_connections=60", "wal_receiver_timeout=5s")
 
-@dataclass(frozen=True)
+
+@dataclass
 class Server:
-    """A running PostgreSQL 16."""
+    """A PostgreSQL 16 on a folder and a port of its own."""
 
     folder: Path
     port: int
-    process: "subprocess.Popen[bytes]"
+    process: "subprocess.Popen[bytes] | None" = None
 
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://keeper@127.0.0.1:{self.port}/{database}"
@@ -43,12 +45,39 @@ class Server:
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
 
+    def start(self) -> None:
+        """Returns once it answers."""
+        settings = (*SETTINGS, "listen_addresses=127.0.0.1", f"port={self.port}")
+        options = [part for setting in settings for part in ("-c", setting)]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [BINARIES / "postgres", "-D", self.folder / "data", "-k", self.folder, *options],
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                **IDENTITY,
+            )
+        _until_answering(self.url(), self.process, self.folder / "log")
+
+    def stop(self) -> None:
+        """As a restart does it: every session is ended, then the server (PostgreSQL's "fast")."""
+        self._end(signal.SIGINT)
+
     def kill(self) -> None:
+        """Every process of it at once."""
         self._signal(signal.SIGKILL)
-        self.process.wait(30)
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self.process is not None:
+            self.process.send_signal(number)
+            self.process.wait(30)
+            self.process = None
 
     def _signal(self, number: signal.Signals) -> None:
         """To the postmaster first, so that it starts no others; each backend leads a session of its own."""
+        if self.process is None:
+            return
         with contextlib.suppress(psutil.NoSuchProcess):
             postmaster = psutil.Process(self.process.pid)
             children = postmaster.children(recursive=True)
@@ -96,36 +125,25 @@ def _folder() -> Iterator[Path]:
 def _started(folder: Path) -> Iterator[Server]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = ("fsync=off", "full_page_writes=off", "jit=off", "max_connections=60", "wal_receiver_timeout=5s")
-    options = [part for setting in settings for part in ("-c", setting)]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [BINARIES / "postgres", "-D", folder / "data", "-p", str(port), "-h", "127.0.0.1", "-k", folder, *options],
-            stdout=log,
-            stderr=log,
-            cwd=folder,
-            **IDENTITY,
-        )
-    server = Server(folder, port, process)
+        server = Server(folder, probe.getsockname()[1])
     try:
-        _until_answering(server)
+        server.start()
         yield server
     finally:
         server.kill()
 
 
-def _until_answering(server: Server) -> None:
+def _until_answering(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
     async def ask() -> None:
-        await (await asyncpg.connect(server.url(), timeout=5)).close()
+        await (await asyncpg.connect(url, timeout=5)).close()
 
     deadline = time.monotonic() + 60
     while True:
         try:
             asyncio.run(ask())
         except (OSError, asyncpg.CannotConnectNowError, TimeoutError):
-            assert server.process.poll() is None, (server.folder / "log").read_text()
-            assert time.monotonic() < deadline, (server.folder / "log").read_text()
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.05)
         else:
             return

@@ -26,7 +26,12 @@ async def mailgun() -> AsyncIterator[FakeMailgun]:
 @pytest.fixture
 def environ(environ: dict[str, str], mailgun: FakeMailgun) -> dict[str, str]:
     """Settings that lead to the fake."""
-    return environ | {
+    return environ | mail_settings(mailgun)
+
+
+def mail_settings(mailgun: FakeMailgun) -> dict[str, str]:
+    """What makes a service write to everybody through ``mailgun``."""
+    return {
         "MAILGUN_API_KEY": API_KEY,
         "MAILGUN_DOMAIN": "mg.example.com",
         "MAILGUN_BASE_URL": mailgun.url,

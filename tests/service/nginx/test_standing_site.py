@@ -11,7 +11,6 @@ import aiohttp
 import asyncpg
 import pytest
 import pytest_asyncio
-from prometheus_client.parser import text_string_to_metric_families
 
 from ccl_service.platform.assets import assets
 from ccl_service.platform.middleware import HSTS
@@ -22,7 +21,7 @@ from tests.service.chat.system import OPENAI_KEY
 from tests.service.conftest import ROOT_KEY, TEMPLATE, fresh_database, variables
 from tests.service.nginx.conftest import BEHIND, NAME, Site, opened
 from tests.service.nginx.http2 import ask, fields, http2
-from tests.service.processes import Process
+from tests.service.scraping import total
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -96,19 +95,8 @@ async def test_a_file_of_a_page_is_asked_for_once_and_kept_for_a_year(site: Site
                 assert "RateLimit" not in answer.headers
                 seen.append(answer.headers["X-Request-ID"])
     assert len(set(seen)) == 5
-    assert [await served(app, "/api/static/{name}", root) for app in site.apps] in ([0.0, 1.0], [1.0, 0.0])
-
-
-async def served(app: Process, route: str, root: dict[str, str]) -> float:
-    """How many requests to a route an instance has answered."""
-    async with (
-        aiohttp.ClientSession(app.url, headers=root) as client,
-        client.get("/api/monitoring/metrics/prometheus") as answer,
-    ):
-        families = text_string_to_metric_families(await answer.text())
-    samples = (sample for family in families for sample in family.samples)
-    counted = (s for s in samples if s.name == "ccl_http_requests_total" and s.labels["route"] == route)
-    return sum(sample.value for sample in counted)
+    served = [await total(app.url, root, "ccl_http_requests_total", route="/api/static/{name}") for app in site.apps]
+    assert sum(served) == 1
 
 
 async def said(client: aiohttp.ClientSession, text: str) -> tuple[str, dict[str, str]]:

@@ -1,4 +1,4 @@
-"""The way in and the way out: what is open at first, what outlasts a frozen database, who is cut off."""
+"""The way in and the way out: what is open at first, who is cut off."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,6 @@ import json
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
-from datetime import timedelta
 from typing import Any
 
 import aiohttp
@@ -17,11 +16,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from structlog.testing import capture_logs
 
-from ccl_service.platform import db, health, lifecycle, shedding
+from ccl_service.platform import lifecycle, shedding
 from ccl_service.platform.assembly import Service
 from ccl_service.platform.db import WARM_CONNECTIONS
 from ccl_service.platform.lifecycle import Worker, stop, working
-from ccl_service.platform.migrate import migrate
 from ccl_service.platform.phase import Phase
 from ccl_service.platform.server import CUT_OFF_SECONDS
 from ccl_service.platform.telemetry import Metrics
@@ -29,7 +27,6 @@ from hack.fakes.openai import start_openai
 from tests.service.chat.system import OPENAI_KEY
 from tests.service.polling import eventually
 from tests.service.processes import Process, running, until_status
-from tests.service.servers import Server, primary
 
 Client = TestClient[web.Request, web.Application]
 
@@ -54,112 +51,6 @@ async def test_connections_to_the_database_are_open_before_the_first_request(
         finally:
             await con.close()
     assert found >= WARM_CONNECTIONS
-
-
-@pytest.fixture
-def database() -> Iterator[Server]:
-    """A server that may be frozen."""
-    with primary() as server:
-        seconds = timedelta(seconds=30)
-        asyncio.run(migrate(server.url(), contract=True, answer_within=seconds, lock_within=seconds))
-        yield server
-
-
-class Caller:
-    """Asks the same again and again; remembers each answer's status and how long it took."""
-
-    def __init__(self, http: aiohttp.ClientSession, url: str, headers: dict[str, str]) -> None:
-        self._http, self._url, self._headers = http, url, headers
-        self.answers: list[tuple[int, float]] = []
-
-    async def run(self) -> None:
-        while True:
-            started = time.monotonic()
-            async with self._http.get(self._url, headers=self._headers) as answer:
-                await answer.read()
-            self.answers.append((answer.status, time.monotonic() - started))
-            await asyncio.sleep(0.05)
-
-    @property
-    def statuses(self) -> set[int]:
-        return {status for status, _ in self.answers}
-
-    @property
-    def slowest(self) -> float:
-        return max(seconds for _, seconds in self.answers)
-
-    @contextlib.asynccontextmanager
-    async def asking(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.run())
-        try:
-            yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-
-
-async def test_a_frozen_database_leaves_the_process_alive_turns_it_unready_and_is_forgiven(
-    environ: dict[str, str], root: dict[str, str], session: aiohttp.ClientSession, database: Server
-) -> None:
-    async with running(environ | {"DATABASE_URL": database.url()}) as process:
-        await until_status(session, f"{process.url}/ready", 200)
-        alive = Caller(session, f"{process.url}/live", {})
-        served = Caller(session, f"{process.url}/api/leads", root)
-        async with alive.asking(), served.asking():
-            database.freeze()
-            try:
-                started = time.monotonic()
-                await until_status(session, f"{process.url}/ready", 503)
-                unready_after = time.monotonic() - started
-
-                async def refused() -> bool:
-                    return sum(status == 503 for status, _ in served.answers) >= 2
-
-                await eventually(refused, within=60)
-            finally:
-                database.thaw()
-            await until_status(session, f"{process.url}/ready", 200)
-            before = len(served.answers)
-
-            async def served_again() -> bool:
-                return 200 in {status for status, _ in served.answers[before:]}
-
-            await eventually(served_again, within=60)
-    assert alive.statuses == {200}
-    assert served.statuses <= {200, 503}
-    # what the service promises, and what a busy machine may add
-    assert db.ACQUIRE_SECONDS + db.STATEMENT_SECONDS < 5
-    assert health.PROBE_SECONDS + health.CACHE_SECONDS < 10
-    assert served.slowest < 5 + 5
-    assert unready_after < 10 + 5
-
-
-async def test_a_database_that_ends_all_sessions_costs_no_more_than_a_repeated_request(
-    environ: dict[str, str], root: dict[str, str], session: aiohttp.ClientSession, database_url: str
-) -> None:
-    async with running(environ) as process:
-        await until_status(session, f"{process.url}/ready", 200)
-        served = Caller(session, f"{process.url}/api/leads", root)
-        alive = Caller(session, f"{process.url}/live", {})
-        con = await asyncpg.connect(database_url)
-        try:
-            async with served.asking(), alive.asking():
-                for _ in range(3):
-                    await con.execute(
-                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                    )
-                    before = len(served.answers)
-
-                    async def well_again(before: int = before) -> bool:
-                        return [status for status, _ in served.answers[before:]][-2:] == [200, 200]
-
-                    await eventually(well_again, within=30)
-        finally:
-            await con.close()
-    assert served.statuses <= {200, 503}
-    assert alive.statuses == {200}
 
 
 @contextlib.asynccontextmanager

@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import itertools
-import signal
-import socket
 import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -16,7 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 from redis.asyncio import Redis
 
-from ccl_service.main import Service, open_service
+from ccl_service.main import open_service
 from ccl_service.platform.config import load_settings
 from ccl_service.platform.http import LIMITER
 from ccl_service.platform.limits import Limit, LimitClass, Limiter
@@ -25,6 +23,7 @@ from ccl_service.platform.redis_counts import RedisCounts
 from tests.service.conftest import ServiceServer
 from tests.service.polling import eventually
 from tests.service.processes import free_port, running, until_status
+from tests.service.redis_servers import own_redis
 
 #: So long that no test meets its end.
 DAY = {"RATE_LIMIT_WINDOW_MS": "86400000"}
@@ -75,20 +74,18 @@ async def test_deployments_on_one_redis_do_not_share(redis_server: str) -> None:
 
 
 async def test_what_was_sent_to_a_frozen_redis_several_times_counts_once() -> None:
-    port = free_port()
-    url = f"redis://127.0.0.1:{port}/0"
-    async with own_redis(port) as redis, processes(url, "frozen", "frozen") as (one, two):
+    async with own_redis() as redis, processes(redis.url, "frozen", "frozen") as (one, two):
         failed = list[int]()
         limits = {LimitClass.DEFAULT: Limit(100, timedelta(hours=1))}
         counting = Limiter(limits, clock=time.time, shared=one, on_shared_failure=lambda: failed.append(1))
         assert asked(counting, 1) == 1
         await counting.reconcile()
-        redis.send_signal(signal.SIGSTOP)
+        await redis.freeze()
         for _ in range(5):
             assert asked(counting, 1) == 1
             await counting.reconcile()
         assert len(failed) == 5
-        redis.send_signal(signal.SIGCONT)
+        await redis.thaw()
 
         async def total() -> int:
             """As another process sees it, which has counted nothing."""
@@ -188,73 +185,6 @@ async def test_a_conversations_limit_holds_across_processes(pair: list[Client]) 
     assert found[:60] == [404] * 60
     assert 429 in found[60:62]
     assert found[62:] == [429] * 2
-
-
-@contextlib.asynccontextmanager
-async def own_redis(port: int) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A Redis that a test may kill."""
-    arguments = ("--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no")
-    process = await asyncio.create_subprocess_exec(
-        "redis-server", *arguments, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
-    )
-    try:
-
-        async def listens() -> bool:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
-                return True
-            return False
-
-        await eventually(listens, within=30)
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-
-
-@contextlib.asynccontextmanager
-async def reconciling(service: Service) -> AsyncIterator[None]:
-    """The worker that reconciles, for the length of the block."""
-    stop = asyncio.Event()
-    loop = asyncio.create_task(next(w for w in service.workers if w.name == "limits").run(stop))
-    try:
-        yield
-    finally:
-        stop.set()
-        await loop
-
-
-def failures(service: Service) -> float:
-    return service.metrics.registry.get_sample_value("ccl_limit_sync_failures_total") or 0.0
-
-
-async def test_killing_redis_stops_nobody_is_counted_and_limits_go_on_here(
-    environ: dict[str, str], root: dict[str, str]
-) -> None:
-    port = free_port()
-    limits = DAY | {"REDIS_URL": f"redis://127.0.0.1:{port}/0", "RATE_LIMIT_MAX_REQUESTS": "20"}
-    async with (
-        own_redis(port) as redis,
-        open_service(load_settings(environ | limits)) as service,
-        TestClient(ServiceServer(service.app)) as client,
-        reconciling(service),
-    ):
-        redis.kill()
-        await redis.wait()
-        statuses = [(await client.get("/api/leads/imports/none", headers=root)).status for _ in range(25)]
-        assert statuses == [404] * 20 + [429] * 5
-
-        async def counted() -> bool:
-            return failures(service) > 0
-
-        await eventually(counted, within=30)
-        async with own_redis(port), Redis(port=port) as reader:
-
-            async def caught_up() -> bool:
-                found = [await reader.hvals(key) async for key in reader.scan_iter("ccl:{default}:limit:default:*")]
-                return found == [[b"20"]]
-
-            await eventually(caught_up, within=30)
 
 
 async def test_without_redis_health_says_degraded_and_the_service_answers(environ: dict[str, str]) -> None:
