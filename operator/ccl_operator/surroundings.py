@@ -51,7 +51,7 @@ def applies(wanted: Wanted, stable: str | None) -> Iterator[Apply]:
             if spec.database.pooled is not None:
                 yield Apply(names.POD_MONITOR, monitoring.pooler_monitor(target))
         if spec.monitoring.rules and names.PROMETHEUS_RULE in wanted.served:
-            yield Apply(names.PROMETHEUS_RULE, monitoring.rules(target))
+            yield Apply(names.PROMETHEUS_RULE, monitoring.rules(target, wanted.runbooks_url))
 
 
 def _policies(wanted: Wanted) -> Iterator[Apply]:

@@ -67,6 +67,7 @@ class Wanted:
     unread: tuple[str, ...] = ()
     drawn: tuple[str, ...] = ()
     operator_namespace: str = ""
+    runbooks_url: str = ""
     served: frozenset[Resource] = frozenset()
 
 
@@ -87,7 +88,12 @@ def settle(
     if missing:
         return Refusal("InvalidSpec", missing)
     settled = _settled(observed, found, spec, status, images=images, entropy=entropy, now=now)
-    return replace(settled, operator_namespace=config.operator_namespace, served=observed.served)
+    return replace(
+        settled,
+        operator_namespace=config.operator_namespace,
+        runbooks_url=config.runbooks_url,
+        served=observed.served,
+    )
 
 
 def _settled(

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from ccl_operator.runtime.metrics import Conditions, Metrics
-from tests.charts.conftest import CHARTS, Render
+from tests.charts.conftest import CHARTS, HelmRefused, Render
 
 RULES = CHARTS / "ccl-operator" / "files" / "alerts.yaml"
 DASHBOARD = CHARTS / "ccl-operator" / "files" / "dashboard.json"
@@ -29,10 +29,10 @@ def series(series_name: str, values: str, labels: str = POD, **more: str) -> Ser
     return {"series": f"{series_name}{{{labels}{extra}}}", "values": values}
 
 
-def condition(kind: str, status: str, name: str = "ccl", pod: str = POD) -> Series:
+def condition(kind: str, status: str, *, reason: str = "Why", pod: str = POD) -> Series:
     """As exported with honorLabels: the namespace is the object's."""
     labels = pod.replace('namespace="ccl-system"', 'namespace="loans"')
-    return series("ccl_operator_condition", "1x60", labels, name=name, type=kind, status=status)
+    return series("ccl_operator_condition", "1x60", labels, name="ccl", type=kind, status=status, reason=reason)
 
 
 def requests(code: str, values: str) -> Series:
@@ -41,6 +41,10 @@ def requests(code: str, values: str) -> Series:
 
 def passes(le: str, values: str) -> Series:
     return series("ccl_operator_reconcile_seconds_bucket", values, outcome="wrote", le=le)
+
+
+def interrupted(values: str, labels: str = POD) -> Series:
+    return series("ccl_operator_interrupted_objects", values, labels)
 
 
 LEADER = series("ccl_operator_leader", "1x60")
@@ -75,6 +79,11 @@ CASES = {
         [LEADER, series("ccl_operator_reconcile_seconds_count", "0+1x60", outcome="bug")],
         [LEADER, series("ccl_operator_reconcile_seconds_count", "0+1x60", outcome="wrote")],
     ),
+    "CclOperatorInterrupted": Case(
+        [LEADER, IDLE, interrupted("1x60"), interrupted("0x60", STANDBY)],
+        # A restart of the API server, and nobody is in trouble any more.
+        [LEADER, interrupted("0x42 3x4 0x60")],
+    ),
     "CclOperatorSlow": Case(
         [LEADER, passes("2.5", "0+9x60"), passes("10", "0+10x60"), passes("+Inf", "0+10x60")],
         [LEADER, passes("2.5", "0+10x60"), passes("+Inf", "0+10x60"), series("ccl_operator_queue_depth", "19x60")],
@@ -86,6 +95,10 @@ CASES = {
     "CclDeploymentStalled": Case(
         [LEADER, condition("Stalled", "True"), condition("Stalled", "True", pod=STANDBY)],
         [LEADER, condition("Stalled", "False")],
+    ),
+    "CclRotationWaiting": Case(
+        [LEADER, condition("Reconciling", "True", reason="RotationWaiting")],
+        [LEADER, condition("Reconciling", "True", reason="Checking")],
     ),
     "CclDeploymentNotReady": Case([LEADER, condition("Ready", "False")], [LEADER, condition("Ready", "Unknown")]),
     "CclDeploymentDatabaseUnreachable": Case(
@@ -144,16 +157,19 @@ def fired(folder: Path, inputs: list[Series], alert: str) -> int:
 
 def test_every_alert_leads_to_a_runbook_that_exists() -> None:
     for alert, rule in rules().items():
-        page = ROOT / rule["annotations"]["runbook_url"]
+        page = ROOT / rule["annotations"]["runbook"]
         assert page.exists(), f"{alert}: {page}"
-        if page.stem.startswith("CclOperator") or page.stem.startswith("CclDeployment"):
+        if page.stem.startswith(("CclOperator", "CclDeployment", "CclRotation")):
             assert page.read_text().startswith(f"# {page.stem}\n")
 
 
 def exported() -> set[str]:
     """Names of all series that the operator exports."""
     metrics = Metrics()
-    owner = {"metadata": {"namespace": "n", "name": "x"}, "status": {"conditions": [{"type": "T", "status": "True"}]}}
+    owner = {
+        "metadata": {"namespace": "n", "name": "x"},
+        "status": {"conditions": [{"type": "T", "status": "True", "reason": "R"}]},
+    }
     metrics.registry.register(Conditions(lambda: [owner]))
     found = set()
     for family in metrics.registry.collect():
@@ -200,3 +216,29 @@ def test_monitor_rules_and_dashboard_are_rendered_as_they_are_in_their_files(ren
     selector = objects["ServiceMonitor"]["spec"]["selector"]["matchLabels"]
     assert selector.items() <= objects["Service"]["metadata"]["labels"].items()
     assert endpoint["port"] == objects["Service"]["spec"]["ports"][0]["name"]
+
+
+def test_alerts_lead_to_where_the_runbooks_can_be_read(render: Render) -> None:
+    objects = render(monitoring={"rules": True, "runbooksUrl": "https://git.example.com/docs/runbooks/"})
+    (made,) = [each for each in objects if each["kind"] == "PrometheusRule"]
+    annotations = [rule["annotations"] for group in made["spec"]["groups"] for rule in group["rules"]]
+    wanted = [rule["annotations"]["runbook"].removeprefix("docs/runbooks/") for rule in rules().values()]
+    assert [each["runbook_url"] for each in annotations] == [
+        f"https://git.example.com/docs/runbooks/{p}" for p in wanted
+    ]
+    assert all("runbook" not in each for each in annotations)
+
+
+def test_the_operator_is_told_where_the_runbooks_of_the_service_can_be_read(render: Render) -> None:
+    def told(**values: Any) -> list[str]:
+        (made,) = [each for each in render(**values) if each["kind"] == "Deployment"]
+        (container,) = made["spec"]["template"]["spec"]["containers"]
+        return [each["value"] for each in container["env"] if each["name"] == "CCL_RUNBOOKS_URL"]
+
+    assert told() == []
+    assert told(monitoring={"runbooksUrl": "https://git.example.com/r"}) == ["https://git.example.com/r"]
+
+
+def test_a_place_of_runbooks_that_is_no_address_is_refused(render: Render) -> None:
+    with pytest.raises(HelmRefused):
+        render(monitoring={"rules": True, "runbooksUrl": "docs/runbooks"})

@@ -42,9 +42,15 @@ def _monitor(target: Target, name: str, components: list[str], endpoint: Mapping
     return child(names.POD_MONITOR, target, name, body)
 
 
-def rules(target: Target) -> dict[str, Any]:
-    """PrometheusRule with the alerts of this object."""
-    return child(names.PROMETHEUS_RULE, target, target.instance, {"spec": _filled(_template(), target)})
+def rules(target: Target, runbooks_url: str) -> dict[str, Any]:
+    """PrometheusRule with the alerts of this object. ``runbooks_url``: where their pages can be read, or empty."""
+    spec = _filled(_template(), {"__NAMESPACE__": target.namespace, "__NAME__": target.instance})
+    for rule in (rule for group in spec["groups"] for rule in group["rules"]):
+        page = rule["annotations"].get("runbook", "")
+        if runbooks_url and page:
+            del rule["annotations"]["runbook"]
+            rule["annotations"]["runbook_url"] = f"{runbooks_url}/{page.rpartition('/')[2]}"
+    return child(names.PROMETHEUS_RULE, target, target.instance, {"spec": spec})
 
 
 @cache
@@ -53,9 +59,12 @@ def _template() -> Any:
     return yaml.safe_load(files("ccl_operator.manifests").joinpath("rules", "service.yaml").read_text(encoding="utf-8"))
 
 
-def _filled(value: Any, target: Target) -> Any:
+def _filled(value: Any, words: Mapping[str, str]) -> Any:
+    """A copy with the words replaced in every text."""
     if isinstance(value, str):
-        return value.replace("__NAMESPACE__", target.namespace).replace("__NAME__", target.instance)
+        for word, replacement in words.items():
+            value = value.replace(word, replacement)
+        return value
     if isinstance(value, dict):
-        return {key: _filled(item, target) for key, item in value.items()}
-    return [_filled(item, target) for item in value] if isinstance(value, list) else value
+        return {key: _filled(item, words) for key, item in value.items()}
+    return [_filled(item, words) for item in value] if isinstance(value, list) else value

@@ -262,7 +262,7 @@ def test_promtool_finds_nothing_wrong(tmp_path: Path) -> None:
 
 def test_every_alert_names_a_runbook_that_exists() -> None:
     for name, rule in alerts().items():
-        path = ROOT / rule["annotations"]["runbook_url"]
+        path = ROOT / rule["annotations"]["runbook"]
         assert path.is_file(), f"{name}: {path} does not exist"
         assert name in path.read_text(), f"{path} does not speak of {name}"
 

@@ -5,6 +5,8 @@ import base64
 import pytest
 
 from ccl_operator import names
+from ccl_operator.manifests import monitoring
+from ccl_operator.manifests.meta import Target
 from tests.unit.operator.conftest import SPEC, SimulatedCluster, secret
 
 INGRESS = {**SPEC["http"], "ingressClassName": "nginx", "tlsSecretName": "tls"}
@@ -85,6 +87,20 @@ def test_the_alerts_speak_of_this_object_alone(promoted):
     assert "__NAME__" not in rules
     assert "__NAMESPACE__" not in rules
     assert 'namespace="loans",app_kubernetes_io_instance="ccl"' in rules
+
+
+@pytest.mark.parametrize(
+    ("where", "wanted"),
+    [
+        ("", ("runbook", "docs/runbooks/CclHighErrorRate.md")),
+        ("https://git.example.com/runbooks", ("runbook_url", "https://git.example.com/runbooks/CclHighErrorRate.md")),
+    ],
+)
+def test_an_alert_leads_to_its_runbook_as_far_as_it_is_known_where_they_are(where, wanted):
+    built = monitoring.rules(Target("ccl", "loans", "uid"), where)
+    alerts = {rule["alert"]: rule["annotations"] for group in built["spec"]["groups"] for rule in group["rules"]}
+    assert wanted in alerts["CclHighErrorRate"].items()
+    assert len({"runbook", "runbook_url"} & alerts["CclHighErrorRate"].keys()) == 1
 
 
 def test_the_autoscaler_scales_this_object_and_finds_its_pods_by_the_status(promoted):
