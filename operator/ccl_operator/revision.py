@@ -47,9 +47,13 @@ class Revision:
 def revision_name(spec: Spec, external_digest: str) -> str:
     """Ten hex characters over the normalised inputs. Fields at their default do not count, so a later version of the
     API may add fields without making new revisions."""
+    decisive = spec.model_dump(mode="json", include=_INPUTS, exclude_defaults=True)
+    if not decisive.get("secrets"):
+        # Left over when only the rotation of keys is not at its default, which decides nothing about a pod.
+        decisive.pop("secrets", None)
     inputs = {
         "image": spec.image,
-        "spec": spec.model_dump(mode="json", include=_INPUTS, exclude_defaults=True),
+        "spec": decisive,
         "web": _component(spec.web),
         "jobs": _component(spec.jobs),
         "generated": environment.generated_keys(spec),

@@ -96,3 +96,9 @@ def test_a_revision_written_in_another_form_is_left_out():
     spec = parse_spec({"spec": copy.deepcopy(SPEC)})
     manifest = controller_revision(TARGET, render(TARGET, spec, "0123456789", deployment_id="id"), number=1)
     assert stored([{**manifest, "data": {**manifest["data"], "v": 2}}]) == {}
+
+
+@pytest.mark.parametrize("rotation", [{"rotate": "today"}, {"rotateAfter": "720h"}], ids=str)
+def test_the_rotation_of_keys_makes_no_new_revision_where_there_are_no_accounts_either(rotation):
+    plain = {"environment": "staging", "secrets": {}}
+    assert named(plain | {"secrets": rotation}) == named(plain)
