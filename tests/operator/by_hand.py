@@ -1,6 +1,6 @@
 """What controllers and kubelet do, done by the tests on an API server that has neither: pods, statuses, endpoints.
 
-Every web pod gets a loopback address of its own on which a small HTTP server answers the readiness question.
+Every web and jobs pod gets a loopback address of its own on which a small HTTP server answers the readiness question.
 """
 
 import itertools
@@ -30,14 +30,16 @@ def passes(_: str) -> list[Mapping[str, str]]:
 
 
 class Gate:
-    """Answers the readiness question of one pod."""
+    """Answers the readiness question of one pod. ``keys``: the ids of the keys that it holds."""
 
-    def __init__(self, address: str, revision: str, checks: Checks, token: Callable[[], str]) -> None:
+    def __init__(
+        self, address: str, revision: str, checks: Checks, token: Callable[[], str], keys: Callable[[], Json]
+    ) -> None:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 allowed = self.headers["Authorization"] == f"Bearer {token()}"
                 report = {"v": 1, "status": "pass", "revision": revision, "version": "1.0"}
-                report |= {"schema": SCHEMA, "database": DATABASE, "checks": checks(revision)}
+                report |= {"schema": SCHEMA, "database": DATABASE, "checks": checks(revision), "keys": keys()}
                 body = json.dumps(report if allowed else {}).encode()
                 self.send_response(200 if allowed else 401)
                 self.send_header("Content-Length", str(len(body)))
@@ -68,6 +70,7 @@ class ByHand:
         self._numbers = itertools.count()
         self.checks: Checks = passes
         self.token: Callable[[], str] = lambda: ""
+        self.keys: Callable[[], Json] = dict
 
     def close(self) -> None:
         """Stop all gates."""
@@ -109,8 +112,9 @@ class ByHand:
         pod = self._create_pod(owner, template)
         address = next(self._addresses)
         labels = template["metadata"]["labels"]
-        if labels[names.COMPONENT_LABEL] == names.WEB:
-            self._gates[address] = Gate(address, labels[names.REVISION_LABEL], self._checks_now, self.token)
+        if labels[names.COMPONENT_LABEL] in {names.WEB, names.JOBS}:
+            revision = labels[names.REVISION_LABEL]
+            self._gates[address] = Gate(address, revision, self._checks_now, self.token, self.keys)
         since = (datetime.now(UTC) - timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
         status = {
             "phase": "Running",

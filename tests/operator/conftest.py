@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ccl_contract.keys import INTERNAL_API, JWT, SESSION, KeyFile, parse_key_file
 from ccl_operator import names
 from ccl_operator.actions import Resource
 from ccl_operator.api.schema import crd
@@ -176,6 +177,18 @@ class Place:
         secret = self.api.find(names.SECRET, self.namespace, names.monitor(name))
         return base64.b64decode(secret["data"]["token"]).decode() if secret else ""
 
+    def key_files(self, name: str = "ccl") -> dict[str, KeyFile]:
+        """The generated keys as the pods mount them, by file; empty while there are none."""
+        secret = self.api.find(names.SECRET, self.namespace, names.keys(name)) or {}
+        found = {file: base64.b64decode(value).decode() for file, value in (secret.get("data") or {}).items()}
+        return {file: parse_key_file(text) for file, text in sorted(found.items()) if file.endswith(".json")}
+
+    def key_ids(self) -> Json:
+        """What a pod tells of them."""
+        files = self.key_files()
+        told = {"internal_api": INTERNAL_API, "jwt": JWT, "session": SESSION}
+        return {field: list(files[file].ids) for field, file in told.items() if file in files}
+
 
 @pytest.fixture
 def make_place(
@@ -203,7 +216,7 @@ def _place(server: ApiServer, api: KubernetesApi, tmp_path: Path, number: int) -
     network = f"127.{64 + (os.getpid() + number // 250) % 128}.{1 + number % 250}"
     addresses = (f"{network}.{pod}" for pod in range(1, 255))
     found = Place(server, api, namespace, ByHand(api, namespace, addresses), folder)
-    found.hand.token = found.monitor_token
+    found.hand.token, found.hand.keys = found.monitor_token, found.key_ids
     try:
         yield found
     finally:

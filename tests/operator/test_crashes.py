@@ -3,14 +3,18 @@
 Every write of an undisturbed run is tried; the objects in the end are compared with those of that run.
 """
 
+import base64
 import json
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
+from ccl_contract.keys import KeyFile, KeyState
 from ccl_operator import names
+from ccl_operator.environment import KEY_FILES
 from ccl_operator.runtime import rbac
 from hack.cluster.apiserver import OPERATOR
 from tests.operator.conftest import Place
@@ -57,6 +61,7 @@ class Chain:
     place: Place
     proxy: CountingProxy
     image: int = 0
+    word: int = 0
     process: OperatorProcess | None = None
 
     def start(self) -> None:
@@ -76,6 +81,49 @@ class Chain:
         """Ask for another image."""
         self.image += 1
         self.place.api.patch(names.OWNER, self.place.namespace, "ccl", {"spec": {"image": self.wanted_image()}})
+
+    def rotate(self) -> None:
+        """Ask for other keys."""
+        self.word += 1
+        spec = {"secrets": {"rotate": self.wanted_word()}}
+        self.place.api.patch(names.OWNER, self.place.namespace, "ccl", {"spec": spec})
+
+    def wanted_word(self) -> str:
+        """The one that was given last."""
+        return f"order-{self.word}"
+
+    def is_rotated(self) -> bool:
+        """Let time pass for new keys, and look whether they sign."""
+        self._age_new_keys()
+        status = (self.place.owner()["status"].get("secrets")) or {}
+        signs = max(
+            (each.current.since for each in self.place.key_files().values() if each.current.since), default=None
+        )
+        return (
+            self.is_settled()
+            and status.get("rotate") == self.wanted_word()
+            and self.states() == {name: [*["previous"] * self.word, "current"] for name in KEY_FILES.values()}
+            and signs is not None
+            and status.get("rotatedAt") == f"{signs:%Y-%m-%dT%H:%M:%SZ}"
+        )
+
+    def states(self) -> dict[str, list[str]]:
+        """Of every key, in the order of the files."""
+        return {name: [str(key.state) for key in file.keys] for name, file in self.place.key_files().items()}
+
+    def _age_new_keys(self) -> None:
+        """The two minutes in which kubelets bring a new key everywhere are over at once."""
+        files = self.place.key_files()
+        long_ago = datetime.now(UTC) - timedelta(hours=1)
+        aged = {
+            name: KeyFile(keys=tuple(key.model_copy(update={"since": long_ago}) for key in file.keys))
+            for name, file in files.items()
+            if any(key.state is KeyState.NEXT and key.since is not None and key.since > long_ago for key in file.keys)
+        }
+        if aged:
+            data = {name: base64.b64encode(file.model_dump_json().encode()).decode() for name, file in aged.items()}
+            secret = names.keys("ccl")
+            self.place.api.patch(names.SECRET, self.place.namespace, secret, {"data": data})
 
     def wanted_image(self) -> str:
         """The one asked for."""
@@ -207,6 +255,28 @@ def test_after_a_crash_at_any_write_of_an_update_the_next_operator_finishes_it(
 
     assert in_chains(make_place, update_again_and_again) == []
     assert set(range(1, 10)) < set(tried)
+
+
+def test_after_a_crash_at_any_write_of_a_rotation_the_next_operator_finishes_it_and_rotates_once(
+    make_place: Callable[[], Place],
+) -> None:
+    tried: list[int] = []
+
+    def rotate_again_and_again(chain: Chain, number: int) -> list[str]:
+        chain.start()
+        chain.create()
+        chain.settle()
+        wanted, found = comparable(chain.place), []
+        for after in range(number, MOST, AT_ONCE):
+            if not chain.disturb(after, chain.rotate, chain.is_rotated):
+                break
+            tried.append(after)
+            found.append(difference(wanted, comparable(chain.place), after))
+        return [each for each in found if each]
+
+    assert in_chains(make_place, rotate_again_and_again) == []
+    # Both writes of the keys, and the status behind each.
+    assert set(range(1, 5)) <= set(tried)
 
 
 def of_any_image(found: list[Json]) -> list[Json]:
