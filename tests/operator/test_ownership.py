@@ -1,10 +1,12 @@
 """Objects that are not ours are never touched."""
 
 from ccl_operator import names
-from tests.operator.conftest import Place
+from ccl_operator.runtime import rbac
+from tests.operator.conftest import ROLES, Place
+from tests.operator.kubernetes_api import Json
 from tests.operator.operator_process import until
 
-STRANGER = {
+STRANGER: Json = {
     "metadata": {"name": "ccl-preview", "labels": {"app": "somebody-elses"}},
     "spec": {"selector": {"app": "x"}, "ports": [{"port": 80}]},
 }
@@ -53,3 +55,55 @@ def test_after_the_object_is_gone_nothing_is_written_for_it(place: Place) -> Non
     until("the operator has seen the child go", lambda: operator.metric(gone) > passes)
     assert place.writes() == before
     assert place.api.find(names.SERVICE, place.namespace, "ccl") is None
+
+
+def test_what_may_not_be_looked_at_is_not_written_over_and_the_permission_is_named(place: Place) -> None:
+    before = place.api.create(names.SERVICE, place.namespace, STRANGER)
+    blind = [rule | {"verbs": [verb for verb in rule["verbs"] if verb != "get"]} for rule in rbac.rules()]
+    rules = [new if old["resources"] == ["services"] else old for old, new in zip(rbac.rules(), blind, strict=True)]
+    place.api.patch(ROLES["Role"], place.namespace, "ccl-operator", {"rules": rules})
+    place.start_operator()
+    place.create()
+    until("the object is stalled", lambda: place.condition("Stalled").get("reason") == "Forbidden")
+    assert 'cannot get resource "services"' in place.condition("Stalled")["message"]
+    assert place.api.get(names.SERVICE, place.namespace, "ccl-preview") == before
+    place.api.patch(ROLES["Role"], place.namespace, "ccl-operator", {"rules": rbac.rules()})
+    until("the stranger is seen", lambda: place.condition("Stalled").get("reason") == "InvalidOwnership")
+
+
+def test_an_object_that_another_kind_owns_is_not_adopted_though_it_carries_our_labels(place: Place) -> None:
+    reference = {"apiVersion": "example.com/v1", "kind": "Gate", "name": "x", "uid": "y"}
+    metadata = STRANGER["metadata"] | {"labels": names.labels("ccl"), "ownerReferences": [reference]}
+    before = place.api.create(names.SERVICE, place.namespace, STRANGER | {"metadata": metadata})
+    place.start_operator()
+    place.create()
+    until("the object is stalled", lambda: place.condition("Stalled").get("reason") == "InvalidOwnership")
+    assert place.api.get(names.SERVICE, place.namespace, "ccl-preview") == before
+
+
+def test_our_children_are_known_again_without_their_labels(place: Place) -> None:
+    place.start_operator()
+    place.create()
+    place.promote()
+    revision = place.owner()["status"]["stable"]["revision"]
+    keys = place.key_files()
+    #: Owned and mutable, owned and immutable, and one that outlives its owner and was drawn at random.
+    stripped = [
+        (names.SERVICE, "ccl-redis", {names.MANAGED_BY_LABEL: None}),
+        (names.DEPLOYMENT, names.web("ccl", revision), {names.INSTANCE_LABEL: None}),
+        (names.CONFIG_MAP, names.env("ccl", revision), {names.INSTANCE_LABEL: None}),
+        (names.SECRET, names.keys("ccl"), None),
+    ]
+    before = {name: place.api.get(resource, place.namespace, name)["metadata"] for resource, name, _ in stripped}
+    for resource, name, labels in stripped:
+        place.api.patch(resource, place.namespace, name, {"metadata": {"labels": labels}})
+
+    def repaired() -> bool:
+        found = [place.api.get(resource, place.namespace, name)["metadata"] for resource, name, _ in stripped]
+        return all(each.get("labels") == before[each["name"]]["labels"] for each in found)
+
+    until("all are labelled as before", repaired)
+    found = [place.api.get(resource, place.namespace, name)["metadata"]["uid"] for resource, name, _ in stripped]
+    assert found == [each["uid"] for each in before.values()]
+    assert place.key_files() == keys
+    until("nothing is stuck", lambda: place.condition("Stalled").get("status") == "False")
