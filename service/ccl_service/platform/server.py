@@ -27,6 +27,7 @@ KEEPALIVE_SECONDS = 75.0
 CUT_OFF_SECONDS = 1.0
 #: How long a body that nobody wants any more is still read, so that its sender sees the answer and not a reset.
 LINGER_SECONDS = 2.0
+_SAYS_HTTPS: Final = b"\r\nx-forwarded-proto: https\r\n"
 
 log = structlog.get_logger("ccl.server")
 
@@ -87,12 +88,13 @@ class ProblemHandler(RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Stops the clock when a head is complete, and starts it again when a later one begins."""
         spare = self._place is not None and self._place.spare
-        if spare and not self._refuser.probes(data):
-            self._doorman.on_full()
-            self._turn_away(Overloaded())
-            return
-        if self._plain and self._refuses(data):
-            return
+        if data:  # else aiohttp looks for what it has kept, after it had stopped to read
+            if spare and not self._refuser.probes(data):
+                self._doorman.on_full()
+                self._turn_away(Overloaded())
+                return
+            if self._plain and self._refuses(data):
+                return
         before = self._request_count
         super().data_received(data)
         if self._request_count != before:
@@ -120,10 +122,7 @@ class ProblemHandler(RequestHandler):
         self.judged, self.whole = verdict is True, verdict is not False
         if verdict is not False:
             return False
-        secure = (
-            self._doorman.trusts(self.transport.get_extra_info("peername"))
-            and b"\r\nx-forwarded-proto: https\r\n" in data.lower()
-        )
+        secure = _SAYS_HTTPS in data.lower() and self._doorman.trusts(self.transport.get_extra_info("peername"))
         # an id need not be hard to guess, and this costs a tenth of a uuid
         self.transport.write((b"%032x" % random.getrandbits(128)).join(TURNED_AWAY[secure]))
         self._head_is_here()
