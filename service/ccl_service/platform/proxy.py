@@ -6,6 +6,7 @@ A forwarded header is believed only when the socket's peer is trusted, and only 
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -55,6 +56,7 @@ def parse_trust(text: str) -> TrustProxy:
     return TrustProxy(networks=tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip()))
 
 
+@lru_cache(maxsize=4096)  # every request asks, mostly of the same few
 def parse_address(text: str | None) -> Address | None:
     """An address as it stands in a header or a socket name (port and brackets allowed), or None."""
     if not text:

@@ -6,7 +6,8 @@ that nobody can read it differently (RFC 9112); everything else goes the usual w
 the same ``Shedder``.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from ccl_service.platform.phase import Phase
@@ -20,8 +21,11 @@ Line = tuple[str, str]
 
 MOST_BYTES: Final = 65_536
 _END: Final = b"\r\n\r\n"
-#: Heads with these are left to the parser: other framings, and what changes the answer's form.
-_ELSEWHERE: Final = (b"\r\ntransfer-encoding", b"\r\nupgrade", b"\r\nexpect", b"\r\norigin:", b"\r\n ", b"\r\n\t")
+#: Heads with these are left to the parser: other framings, what changes the answer's form, and a connection that is
+#: to be closed.
+_ELSEWHERE: Final = re.compile(
+    rb"\r\n(?:transfer-encoding|upgrade|expect|origin:|[ \t]|connection:(?! keep-alive\r\n))"
+)
 _LENGTH: Final = b"\r\ncontent-length: "
 
 
@@ -32,17 +36,15 @@ def request_line(data: bytes) -> Line | None:
         return None
     head = data[: end + 2].lower()
     lines = head.count(b"\r\n")
-    if head.count(b"\n") != lines or head.count(b"\r") != lines or any(mark in head for mark in _ELSEWHERE):
-        return None
-    if b"\r\nconnection:" in head and b"\r\nconnection: keep-alive\r\n" not in head:
+    if head.count(b"\n") != lines or head.count(b"\r") != lines or _ELSEWHERE.search(head):
         return None
     length = _content_length(head)
     if length is None or len(data) != end + len(_END) + length:
         return None
-    parts = data[: data.index(b"\r\n")].split(b" ")
-    if len(parts) != 3 or parts[2] != b"HTTP/1.1" or not parts[1].startswith(b"/"):
+    parts = data[: data.index(b"\r\n")].decode("latin-1").split(" ")
+    if len(parts) != 3 or parts[2] != "HTTP/1.1" or not parts[1].startswith("/"):
         return None
-    return parts[0].decode("latin-1"), parts[1].partition(b"?")[0].decode("latin-1")
+    return parts[0], parts[1].partition("?")[0]
 
 
 def _content_length(head: bytes) -> int | None:
@@ -59,14 +61,16 @@ class RouteFinder:
 
     def __init__(self, table: Iterable[Route]) -> None:
         self._fixed: dict[Line, Route] = {}
-        self._others: dict[tuple[str, int], list[tuple[tuple[str | None, ...], Route]]] = {}
+        #: By method: the paths with variables as one expression, whose last group that matched is the row's number.
+        self._others: dict[str, tuple[re.Pattern[str], Sequence[Route]]] = {}
+        others: dict[str, list[Route]] = {}
         for row in table:
-            parts = row.path.split("/")
-            if "{" not in row.path:
-                self._fixed[row.method, row.path] = row
+            if "{" in row.path:
+                others.setdefault(row.method, []).append(row)
             else:
-                pattern = tuple(None if "{" in part else part for part in parts)
-                self._others.setdefault((row.method, len(parts)), []).append((pattern, row))
+                self._fixed[row.method, row.path] = row
+        for method, rows in others.items():
+            self._others[method] = re.compile("|".join(f"{_pattern(row.path)}()" for row in rows)), rows
 
     def find(self, line: Line) -> Route | None:
         """The row; None for what is no route."""
@@ -74,11 +78,18 @@ class RouteFinder:
         if found is not None:
             return found
         method, path = line
-        parts = path.split("/")
-        for pattern, row in self._others.get((method, len(parts)), ()):
-            if all(want is None or want == part for want, part in zip(pattern, parts, strict=True)):
-                return row
-        return None
+        pattern, rows = self._others.get(method, (_NOTHING, ()))
+        match = pattern.fullmatch(path)
+        return rows[match.lastindex - 1] if match and match.lastindex else None
+
+
+#: Matches no path.
+_NOTHING: Final = re.compile(r"(?!)")
+
+
+def _pattern(path: str) -> str:
+    """A variable is a part of the path that is not empty, as for aiohttp's router."""
+    return "/".join("[^/]+" if "{" in part else re.escape(part) for part in path.split("/"))
 
 
 class Refuser:
@@ -90,10 +101,10 @@ class Refuser:
 
     def probes(self, data: bytes) -> bool:
         """Whether ``data`` begins with the head of a probe, however it goes on."""
-        parts = data.partition(b"\r\n")[0].split(b" ")
+        parts = data.partition(b"\r\n")[0].decode("latin-1").split(" ")
         if len(parts) != 3:
             return False
-        row = self._finder.find((parts[0].decode("latin-1"), parts[1].partition(b"?")[0].decode("latin-1")))
+        row = self._finder.find((parts[0], parts[1].partition("?")[0]))
         return row is not None and row.priority is Priority.PROBE
 
     def judge(self, line: Line) -> bool | None:

@@ -107,6 +107,8 @@ class Metrics:
         self._counters = {
             n: Counter(n, text, labels, registry=self.registry) for n, (text, labels) in _COUNTERS.items()
         }
+        #: Counters that were counted on already: the library's own look-up costs more than counting.
+        self._children: dict[tuple[str, tuple[str, ...]], Counter] = {}
         #: A gauge without labels appears when it is first set, so that an unknown value is absent and not 0.
         self._gauges: dict[str, Gauge] = {}
         self._histograms = {
@@ -120,8 +122,11 @@ class Metrics:
 
     def count(self, name: str, *labels: str, by: float = 1) -> None:
         """Add ``by`` to a counter; ``labels`` in the order of its definition."""
-        counter = self._counters[name]
-        (counter.labels(*labels) if labels else counter).inc(by)
+        child = self._children.get((name, labels))
+        if child is None:
+            counter = self._counters[name]
+            child = self._children[name, labels] = counter.labels(*labels) if labels else counter
+        child.inc(by)
 
     def observe(self, name: str, value: float, *labels: str) -> None:
         """Record a value in a histogram."""
