@@ -25,12 +25,16 @@ FIRST_GAP_SECONDS: Final = 0.001
 GAP_WEIGHT: Final = 0.02
 #: A gap that is longer says that the process was held up, not how fast it is.
 MOST_GAP_SECONDS: Final = 0.05
-#: The event loop's delay, in seconds, that counts as a full queue.
-FULL_LAG_SECONDS: Final = 0.15
+#: The event loop's delay, in seconds, that counts as a full queue. Whoever is turned away waits for it too, and is to
+#: know within 50 ms.
+FULL_LAG_SECONDS: Final = 0.05
+#: The same while fewer are at work than may be at a time: then it is mostly the machine that is busy, with something
+#: else, and turning callers away helps little.
+FOREIGN_LAG_SECONDS: Final = 0.15
 #: How often the delay is measured, and over how many measurements. The median: a pause of the machine or of the
 #: garbage collector is one late measurement, a queue makes them all late.
-LAG_EVERY_SECONDS: Final = 0.02
-LAG_SAMPLES: Final = 9
+LAG_EVERY_SECONDS: Final = 0.01
+LAG_SAMPLES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +66,12 @@ COUNTED: Final = frozenset({Priority.INTAKE, Priority.WEBHOOK, Priority.READ})
 CALM: Final = min(band.eases for band in BANDS.values())
 
 
-def pressure(*, wait: float, lag: float) -> float:
-    """How full the fuller queue is; 1 is full. Both in seconds."""
-    return max(wait / FULL_WAIT_SECONDS, lag / FULL_LAG_SECONDS)
+def pressure(*, wait: float, lag: float, crowded: bool) -> float:
+    """How full the fuller queue is; 1 is full. Both in seconds.
+
+    ``crowded``: as many are at work as may be at a time.
+    """
+    return max(wait / FULL_WAIT_SECONDS, lag / (FULL_LAG_SECONDS if crowded else FOREIGN_LAG_SECONDS))
 
 
 class Shedder:
@@ -88,7 +95,12 @@ class Shedder:
     @property
     def wait(self) -> float:
         """For how many seconds a request that came now would wait for its turn."""
-        return max(0, self._working + self._fresh - self._slots) * self._gap
+        return max(0, self._excess) * self._gap
+
+    @property
+    def _excess(self) -> int:
+        """How many more there are than can be worked at a time."""
+        return self._working + self._fresh - self._slots
 
     def begin(self) -> None:
         """A request that is there as a whole is being worked."""
@@ -108,7 +120,7 @@ class Shedder:
     @property
     def pressure(self) -> float:
         """The present pressure."""
-        return pressure(wait=self.wait, lag=self._lag)
+        return pressure(wait=self.wait, lag=self._lag, crowded=self._excess >= 0)
 
     @property
     def calm(self) -> bool:

@@ -219,7 +219,7 @@ async def held_up() -> AsyncIterator[None]:
 
     async def hog() -> None:
         while True:
-            time.sleep(1.2 * shedding.FULL_LAG_SECONDS)  # noqa: ASYNC251 - to block is what it is for
+            time.sleep(1.2 * shedding.FOREIGN_LAG_SECONDS)  # noqa: ASYNC251 - to block is what it is for
             await asyncio.sleep(0)
 
     hogging = asyncio.create_task(hog())

@@ -9,7 +9,7 @@ from ccl_service.platform.limits import LimitClass
 from ccl_service.platform.phase import Phase
 from ccl_service.platform.refusing import Refuser, RouteFinder, request_line
 from ccl_service.platform.route import Auth, Priority, Route
-from ccl_service.platform.shedding import FULL_LAG_SECONDS, LAG_SAMPLES, Shedder
+from ccl_service.platform.shedding import FOREIGN_LAG_SECONDS, LAG_SAMPLES, Shedder
 from ccl_service.platform.telemetry import Metrics
 
 GET = b"GET /api/leads?limit=50 HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -85,7 +85,7 @@ def judge(fullness: float, phase: Phase | None = None) -> tuple[Refuser, Metrics
     table = [row("GET", "/live", Priority.PROBE), row("GET", "/list", Priority.EXPORT)]
     shedder = Shedder(lambda: 0.0, slots=1)
     for _ in range(LAG_SAMPLES):
-        shedder.measured(fullness * FULL_LAG_SECONDS)
+        shedder.measured(fullness * FOREIGN_LAG_SECONDS)
     return Refuser(table, shedder, phase or Phase(), metrics), metrics
 
 

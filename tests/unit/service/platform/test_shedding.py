@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ccl_service.platform.route import Priority
 from ccl_service.platform.shedding import (
     BANDS,
+    FOREIGN_LAG_SECONDS,
     FULL_LAG_SECONDS,
     FULL_WAIT_SECONDS,
     LAG_EVERY_SECONDS,
@@ -24,7 +25,7 @@ URGENCY = (Priority.EXPORT, Priority.READ, Priority.WEBHOOK, Priority.CHAT, Prio
 def shedder(fullness: float) -> Shedder:
     """With the queue so full."""
     judge = Shedder(lambda: 0.0, slots=100_000)
-    judge._lag = fullness * FULL_LAG_SECONDS  # the queue that does not move by itself
+    judge._lag = fullness * FOREIGN_LAG_SECONDS  # the queue that does not move by itself
     return judge
 
 
@@ -71,9 +72,20 @@ async def test_the_share_that_is_let_in_is_spread_evenly(priority: Priority, ful
 
 
 def test_the_fuller_queue_counts() -> None:
-    assert pressure(wait=FULL_WAIT_SECONDS / 2, lag=0.0) == 0.5
-    assert pressure(wait=0.0, lag=FULL_LAG_SECONDS) == 1.0
-    assert pressure(wait=FULL_WAIT_SECONDS / 2, lag=FULL_LAG_SECONDS) == 1.0
+    assert pressure(wait=FULL_WAIT_SECONDS / 2, lag=0.0, crowded=True) == 0.5
+    assert pressure(wait=0.0, lag=FULL_LAG_SECONDS, crowded=True) == 1.0
+    assert pressure(wait=FULL_WAIT_SECONDS / 2, lag=FULL_LAG_SECONDS, crowded=True) == 1.0
+
+
+def test_a_late_loop_counts_for_more_when_it_has_enough_to_do() -> None:
+    judge = Work(per_second=1000).judge
+    for _ in range(LAG_SAMPLES):
+        judge.measured(FULL_LAG_SECONDS)
+    assert judge.pressure == pytest.approx(FULL_LAG_SECONDS / FOREIGN_LAG_SECONDS)
+    assert judge.calm
+    for _ in range(10):
+        judge.begin()
+    assert judge.pressure == 1.0
 
 
 class Work:
@@ -150,7 +162,7 @@ def test_single_pauses_of_the_event_loop_are_no_pressure() -> None:
 async def test_a_loop_that_is_late_all_the_time_is() -> None:
     judge = shedder(0.0)
     for _ in range(LAG_SAMPLES):
-        judge.measured(FULL_LAG_SECONDS * 2)
+        judge.measured(FOREIGN_LAG_SECONDS * 2)
     assert judge.pressure == 2.0
     assert not judge.admits(Priority.INTAKE)
 
