@@ -3,190 +3,154 @@
 Usage: python -m hack.bench.service.overload [--seconds N] [--factor F]
 
 The peak is the goodput of 32 callers who wait for their answers. Overload is a fixed rate of ``factor`` times that,
-whatever is answered. Served counts only what came back with 2xx within two seconds.
+whatever is answered. Served counts only what came back with 2xx within two seconds. How much of the peak is left is
+asked with one kind of request; who goes first with a mix, of which the dearest kind is the one that is served, so that
+there the number of requests says little. The generator (load/, built with Go) has a CPU of its own; service and
+PostgreSQL share what is left, at the peak and under overload alike, so that the ratio says something about them and
+not about who asks.
 """
 
 import argparse
 import asyncio
-import itertools
+import json
+import os
 import statistics
-import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
 
 import asyncpg
 
 from hack.bench.service.ground import Figure, migrated, report, server, statement
-from hack.bench.service.process import ROOT_KEY, serving
+from hack.bench.service.process import ROOT_KEY, Serving, serving
+from hack.cluster import cache
+from hack.cluster.build import require_go
+from hack.run import Command, run
 
-#: Slower than this is slow (the alert of the deployment guide).
-IN_TIME = 2.0
-CALLERS = 32
-MOST_CONNECTIONS = 2000
+SOURCE: Final = Path(__file__).parent / "load"
+CALLERS: Final = 32
+ONE_KIND: Final = ("intake",)
 #: Of ten requests.
-MIX = ("intake",) * 5 + ("read",) * 4 + ("export",)
+MIX: Final = ("intake",) * 5 + ("read",) * 4 + ("export",)
+MOST_CONNECTIONS: Final = 2000
+#: How long the generator may take beyond what it was asked for.
+SLACK_SECONDS: Final = 60.0
 
 
-@dataclass
+@dataclass(frozen=True)
 class Outcome:
-    """What a kind of request got. Latencies in seconds."""
+    """What a kind of request got. Latencies in seconds, from when the request was due."""
 
-    served: list[float] = field(default_factory=list)
-    refused: list[float] = field(default_factory=list)
-    late: int = 0
-    failed: Counter[str] = field(default_factory=Counter)
+    served: Sequence[float]
+    refused: Sequence[float]
+    late: int
+    failed: dict[str, int]
 
-
-class Client(asyncio.Protocol):
-    """One connection with at most one request on its way; as little work as can be, to leave the CPU to the service."""
-
-    def __init__(self) -> None:
-        self._transport: asyncio.Transport | None = None
-        self._told: Callable[[int], None] | None = None
-        self._data = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by the loop."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def connection_lost(self, _: Exception | None) -> None:
-        """Called by the loop."""
-        self._transport = None
-        self._tell(0)
-
-    def send(self, request: bytes, told: Callable[[int], None]) -> None:
-        """``told`` gets the status, 0 for a broken connection."""
-        self._told, self._data = told, b""
-        if self._transport is None:
-            self._tell(0)
-        else:
-            self._transport.write(request)
-
-    def data_received(self, data: bytes) -> None:
-        """Called by the loop."""
-        self._data += data
-        head, found, body = self._data.partition(b"\r\n\r\n")
-        if found:
-            length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
-            if len(body) >= int(length or 0):
-                self._tell(int(self._data[9:12]))
-
-    def close(self) -> None:
-        """Hang up."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _tell(self, status: int) -> None:
-        told, self._told = self._told, None
-        if told is not None:
-            told(status)
+    @property
+    def asked(self) -> int:
+        """All of them."""
+        return len(self.served) + len(self.refused) + self.late + sum(self.failed.values())
 
 
-class Load:
-    """Requests of the mix towards one process, and what became of them."""
+@dataclass(frozen=True)
+class Run:
+    """What became of one run. ``alive``: latencies of the answers to /live, of ``probes``; ``cpu`` of the service."""
 
-    def __init__(self, port: int, run: str, lead: str) -> None:
-        """``run`` makes addresses that no other run has; ``lead`` is the id that is read."""
-        self._port, self._run, self._lead = port, run, lead
-        self._numbers = itertools.count()
-        self._free: list[Client] = []
-        self._open = 0
-        self.outcomes: dict[str, Outcome] = defaultdict(Outcome)
+    seconds: float
+    kinds: dict[str, Outcome]
+    alive: Sequence[float]
+    probes: int
+    cpu: float
 
-    async def connect(self, count: int) -> None:
-        """Open so many connections more."""
-        loop = asyncio.get_running_loop()
-        for _ in range(count):
-            _, client = await loop.create_connection(Client, "127.0.0.1", self._port)
-            self._free.append(client)
-            self._open += 1
+    @property
+    def served(self) -> int:
+        """Requests served in time."""
+        return sum(len(one.served) for one in self.kinds.values())
 
-    def close(self) -> None:
-        """Hang up everywhere."""
-        for client in self._free:
-            client.close()
+    @property
+    def refused(self) -> int:
+        """Requests turned away."""
+        return sum(len(one.refused) for one in self.kinds.values())
 
-    async def closed_loop(self, seconds: float) -> float:
-        """Callers who wait for their answers; how many got one each second."""
-        end = time.perf_counter() + seconds
-        await asyncio.gather(*(self._caller(end) for _ in range(CALLERS)))
-        return self.goodput(seconds)
+    @property
+    def asked(self) -> int:
+        """All requests."""
+        return sum(one.asked for one in self.kinds.values())
 
-    async def open_loop(self, rate: float, seconds: float) -> float:
-        """``rate`` requests a second whatever comes back; how many got an answer in time each second."""
-        loop, started = asyncio.get_running_loop(), time.perf_counter()
-        sent = 0
-        while (now := time.perf_counter() - started) < seconds:
-            while sent < now * rate:
-                sent += 1
-                self._one(loop.create_future())
-            await asyncio.sleep(0.002)
-        await asyncio.sleep(IN_TIME + 1)
-        return self.goodput(seconds)
-
-    def goodput(self, seconds: float) -> float:
+    @property
+    def goodput(self) -> float:
         """Served in time each second."""
-        return sum(len(o.served) for o in self.outcomes.values()) / seconds
-
-    async def _caller(self, end: float) -> None:
-        while time.perf_counter() < end:
-            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._one(done)
-            await done
-
-    def _one(self, done: "asyncio.Future[None]") -> None:
-        number = next(self._numbers)
-        kind = MIX[number % len(MIX)]
-        outcome, began = self.outcomes[kind], time.perf_counter()
-        if not self._free:
-            outcome.failed["no free connection"] += 1
-            done.set_result(None)
-            return
-        client = self._free.pop()
-
-        def told(status: int) -> None:
-            taken = time.perf_counter() - began
-            if status:
-                self._free.append(client)
-            if 200 <= status < 300 and taken <= IN_TIME:
-                outcome.served.append(taken)
-            elif 200 <= status < 300:
-                outcome.late += 1
-            elif status == 503:
-                outcome.refused.append(taken)
-            else:
-                outcome.failed[str(status)] += 1
-            if not done.done():
-                done.set_result(None)
-
-        client.send(self._request(kind, number), told)
-
-    def _request(self, kind: str, number: int) -> bytes:
-        key = f"Host: x\r\nX-API-Key: {ROOT_KEY}\r\n"
-        if kind == "read":
-            return f"GET /api/leads/{self._lead}/timeline HTTP/1.1\r\n{key}\r\n".encode()
-        if kind == "export":
-            return f"GET /api/leads?limit=50 HTTP/1.1\r\n{key}\r\n".encode()
-        body = f'{{"first_name":"Ana","email":"{self._run}{number}@example.org"}}'
-        head = f"POST /api/leads HTTP/1.1\r\n{key}Content-Type: application/json\r\n"
-        return f"{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()
+        return self.served / self.seconds
 
 
-async def probe(port: int, stop: asyncio.Event) -> list[tuple[int, float]]:
-    """/live ten times a second on a connection of its own: status and seconds of each."""
-    loop = asyncio.get_running_loop()
-    _, client = await loop.create_connection(Client, "127.0.0.1", port)
-    found = []
-    while not stop.is_set():
-        told: asyncio.Future[int] = loop.create_future()
-        began = time.perf_counter()
-        client.send(b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n", told.set_result)
-        found.append((await told, time.perf_counter() - began))
-        await asyncio.sleep(0.1)
-    client.close()
-    return found
+@dataclass(frozen=True)
+class Generator:
+    """The program that asks ``found``, on a CPU of its own where there is more than one."""
+
+    program: Path
+    cpu: int | None
+    found: Serving
+    lead: str
+
+    def run(self, name: str, mix: Sequence[str], seconds: float, *, connections: int, rate: float = 0.0) -> Run:
+        """Ask for so long. ``name`` makes addresses that no other run has; ``rate`` 0: each waits for its answer."""
+        pinned = [] if self.cpu is None else ["taskset", "-c", str(self.cpu)]
+        options = {
+            "address": f"127.0.0.1:{self.found.port}",
+            "key": ROOT_KEY,
+            "lead": self.lead,
+            "run": name,
+            "mix": ",".join(mix),
+            "connections": connections,
+            "rate": rate,
+            "for": f"{seconds}s",
+        }
+        command: Command = [*pinned, self.program, *(f"-{option}={value}" for option, value in options.items())]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+            assert program.stdout is not None
+            program.stdout.readline()  # the connections are there
+            before = self.found.cpu_seconds()
+            told, _ = program.communicate(timeout=seconds + SLACK_SECONDS)
+        return _read(json.loads(told), seconds, self.found.cpu_seconds() - before)
+
+    def overload(self, name: str, mix: Sequence[str], seconds: float, factor: float) -> tuple[Run, Run]:
+        """The peak, and what is left of it under ``factor`` times as much."""
+        peak = self.run(f"{name}p", mix, seconds, connections=CALLERS)
+        return peak, self.run(f"{name}o", mix, seconds, connections=MOST_CONNECTIONS, rate=factor * peak.goodput)
+
+
+def _read(told: dict[str, Any], seconds: float, cpu: float) -> Run:
+    kinds = {
+        name: Outcome(_seconds(one["served"]), _seconds(one["refused"]), one["late"], one["failed"])
+        for name, one in told["kinds"].items()
+    }
+    return Run(seconds, kinds, _seconds(told["live"]["well"]), told["live"]["asked"], cpu)
+
+
+def _seconds(microseconds: Sequence[int]) -> Sequence[float]:
+    return [one / 1e6 for one in microseconds]
+
+
+def generator() -> Path:
+    """The program; built when its source has changed."""
+
+    def build(folder: Path) -> None:
+        require_go()
+        command: Command = ["go", "build", "-trimpath", "-o", folder / "load", "."]
+        run(command, cwd=SOURCE, env={"CGO_ENABLED": "0"}, doing="building the generator")
+
+    return cache.entry("load", cache.key(SOURCE), build) / "load"
+
+
+def part_with_one_cpu() -> int | None:
+    """Leave a CPU to the generator: this process, and what it starts from now on, has the others. None: only one."""
+    first, *others = sorted(os.sched_getaffinity(0))
+    if not others:
+        return None
+    os.sched_setaffinity(0, others)
+    return first
 
 
 async def some_lead(url: str) -> str:
@@ -206,51 +170,50 @@ async def some_lead(url: str) -> str:
 
 async def measure(seconds: float, factor: float) -> list[Figure]:
     """All figures."""
+    program, cpu = generator(), part_with_one_cpu()
     with server() as url:
         async with migrated(url), serving(url, "--no-jobs") as found:
-            lead = await some_lead(url)
-            await _closed(found.port, "w", lead, 2.0)  # what is slow only once is over
-            before = found.cpu_seconds()
-            peak = await _closed(found.port, "p", lead, seconds)
-            cpu = (found.cpu_seconds() - before) / (peak * seconds)
-            load = Load(found.port, "o", lead)
-            await load.connect(MOST_CONNECTIONS)
-            stop = asyncio.Event()
-            probing = asyncio.create_task(probe(found.port, stop))
-            goodput = await load.open_loop(factor * peak, seconds)
-            stop.set()
-            alive = await probing
-            load.close()
-    return figures(load.outcomes, alive, peak=peak, goodput=goodput, cpu=cpu)
+            asking = Generator(program, cpu, found, await some_lead(url))
+            asking.run("w", MIX, 2.0, connections=CALLERS)  # what is slow only once is over
+            one = asking.overload("i", ONE_KIND, seconds, factor)
+            mixed = asking.overload("m", MIX, seconds, factor)
+    return [*of_one_kind(*one), *of_the_mix(*mixed)]
 
 
-async def _closed(port: int, run: str, lead: str, seconds: float) -> float:
-    load = Load(port, run, lead)
-    await load.connect(CALLERS)
-    try:
-        return await load.closed_loop(seconds)
-    finally:
-        load.close()
+def of_one_kind(peak: Run, over: Run) -> list[Figure]:
+    """How much of the peak is left, and what a refusal costs."""
+    cost = peak.cpu / peak.served
+    refusal = (over.cpu - cost * over.served) / max(1, over.refused)
+    ratio = over.goodput / peak.goodput
+    return [
+        Figure("intake: served in time, target 0.9", f"{over.goodput:.0f}/s", f"{peak.goodput:.0f}/s", ratio, "kept"),
+        Figure("served, p99", _p99(over.kinds["intake"].served), _p99(peak.kinds["intake"].served), 0, ""),
+        Figure(
+            "refused, p99, target 50 ms", _p99(over.kinds["intake"].refused), "", over.refused / over.asked, "of all"
+        ),
+        Figure(
+            "CPU of the service for a refusal", f"{refusal * 1e6:.0f} µs", f"{cost * 1e6:.0f} µs", refusal / cost, ""
+        ),
+        _probes(peak, over),
+    ]
 
 
-def figures(
-    outcomes: Mapping[str, Outcome], alive: Sequence[tuple[int, float]], *, peak: float, goodput: float, cpu: float
-) -> list[Figure]:
-    """What the report shows."""
-    lines = [Figure("served in time, target 0.9", f"{goodput:.0f}/s", f"{peak:.0f}/s", goodput / peak, "of the peak")]
-    lines.append(Figure("CPU of the service for a request at the peak", f"{cpu * 1e6:.0f} µs", "", 0, ""))
-    for kind in ("intake", "read", "export"):
-        one = outcomes[kind]
-        asked = len(one.served) + len(one.refused) + one.late + one.failed.total()
+def of_the_mix(peak: Run, over: Run) -> list[Figure]:
+    """Who goes first."""
+    lines = []
+    for kind, one in over.kinds.items():
         told = f"503 within {_p99(one.refused)}" if one.refused else "none refused"
         rest = "".join(f", {count} {what}" for what, count in one.failed.items())
-        text = f"{len(one.served)} of {asked} in time, p99 {_p99(one.served)}; {told}; {one.late} late{rest}"
-        lines.append(Figure(kind, text, "", len(one.served) / max(1, asked), "served"))
-    well = sum(status == 200 for status, _ in alive)
-    lines.append(
-        Figure("/live", f"{well} of {len(alive)}, p99 {_p99([s for _, s in alive])}", "", well / len(alive), "answered")
-    )
-    return lines
+        text = f"{len(one.served)} of {one.asked} in time, p99 {_p99(one.served)}; {told}; {one.late} late{rest}"
+        before = peak.kinds[kind]
+        bare = f"{len(before.served)}, p99 {_p99(before.served)}"
+        lines.append(Figure(f"mix: {kind}", text, bare, len(one.served) / len(before.served), "kept"))
+    return [*lines, _probes(peak, over)]
+
+
+def _probes(peak: Run, over: Run) -> Figure:
+    well = f"{len(over.alive)} of {over.probes}, p99 {_p99(over.alive)}"
+    return Figure("/live", well, f"p99 {_p99(peak.alive)}", len(over.alive) / over.probes, "answered")
 
 
 def _p99(seconds: Sequence[float]) -> str:

@@ -1,0 +1,3 @@
+module ccl.example/load
+
+go 1.24
