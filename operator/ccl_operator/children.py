@@ -105,9 +105,10 @@ def _embedded(wanted: Wanted, found: Inventory) -> Iterator[Apply]:
     if database is not None and images.postgres and _may_run(wanted, found, names.postgres(target.instance)):
         yield Apply(names.SERVICE, embedded.service(target, names.POSTGRES))
         yield Apply(names.STATEFUL_SET, embedded.postgres(target, database, images.postgres))
-    if images.redis and _may_run(wanted, found, names.redis(target.instance)):
+    redis = wanted.spec.sessions.redis and wanted.spec.sessions.redis.embedded
+    if redis and images.redis and _may_run(wanted, found, names.redis(target.instance)):
         yield Apply(names.SERVICE, embedded.service(target, names.REDIS))
-        yield Apply(names.STATEFUL_SET, embedded.redis(target, images.redis))
+        yield Apply(names.STATEFUL_SET, embedded.redis(target, redis, images.redis))
 
 
 def _pooler(wanted: Wanted, found: Inventory) -> Iterator[Apply]:
@@ -160,7 +161,14 @@ def _migration(wanted: Wanted, state: State, roles: Roles) -> Iterator[Apply]:
     if state.rollout.phase == "Migrating" and roles.candidate is not None:
         timeout = seconds(wanted.spec.migration.timeout)
         attempt = state.rollout.generation or 0
-        job = migrate.job(wanted.target, roles.candidate, state.rollout.image, attempt=attempt, timeout_seconds=timeout)
+        job = migrate.job(
+            wanted.target,
+            roles.candidate,
+            state.rollout.image,
+            attempt=attempt,
+            timeout_seconds=timeout,
+            placed=wanted.spec.jobs.template,
+        )
         yield Apply(names.JOB, job, once=True)
 
 
@@ -187,7 +195,8 @@ def _backups(wanted: Wanted, found: Inventory, roles: Roles) -> Iterator[Apply]:
     size = present["spec"]["resources"]["requests"]["storage"] if present is not None else None
     yield Apply(names.VOLUME_CLAIM, backup.volume(target, spec, present_size=size))
     if roles.stable is not None and wanted.images.backup:
-        yield Apply(names.CRON_JOB, backup.cron_job(target, spec, image=wanted.images.backup))
+        placed = wanted.spec.jobs.template
+        yield Apply(names.CRON_JOB, backup.cron_job(target, spec, image=wanted.images.backup, placed=placed))
 
 
 def deletes(wanted: Wanted, found: Inventory, state: State, facts: Facts) -> tuple[Delete, ...]:

@@ -211,7 +211,7 @@ def maintain(instance: str) -> str:
 
 
 def service_account(instance: str) -> str:
-    """ServiceAccount of all pods."""
+    """ServiceAccount of the pods that run our own programs."""
     return instance
 
 

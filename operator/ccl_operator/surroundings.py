@@ -39,7 +39,8 @@ def applies(wanted: Wanted, stable: str | None) -> Iterator[Apply]:
     if stable is not None and stable in wanted.revisions:
         generated = "JWT_SECRET" in generated_keys(spec)
         image = wanted.revisions[stable].image
-        yield Apply(names.CRON_JOB, upkeep.cron_job(target, image=image, jwt_generated=generated))
+        placed = spec.jobs.template
+        yield Apply(names.CRON_JOB, upkeep.cron_job(target, image=image, jwt_generated=generated, placed=placed))
     if stable is not None and spec.autoscaling is not None:
         yield Apply(names.AUTOSCALER, scaling.autoscaler(target, spec.autoscaling))
     for built in ingress.ingresses(target, spec.http):

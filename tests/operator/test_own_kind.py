@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from ccl_operator import names
-from ccl_operator.actions import Key
+from ccl_operator.actions import Key, Resource
 from ccl_operator.runtime import credentials
 from ccl_operator.runtime.cache import Cache
 from ccl_operator.runtime.client import Client
@@ -18,6 +18,8 @@ from ccl_operator.runtime.references import References
 from hack.cluster.apiserver import OPERATOR
 from tests.operator.conftest import SPEC, Place
 from tests.operator.operator_process import until
+
+LIMIT_RANGE = Resource("", "v1", "limitranges", "LimitRange")
 
 
 @dataclass
@@ -73,13 +75,13 @@ async def test_the_end_of_an_older_object_does_not_remove_its_successor(place: P
 
 
 def test_an_object_whose_child_is_refused_does_not_hold_up_another(place: Place) -> None:
+    most = {"type": "PersistentVolumeClaim", "max": {"storage": "1Gi"}}
+    place.api.create(LIMIT_RANGE, place.namespace, {"metadata": {"name": "most"}, "spec": {"limits": [most]}})
     place.start_operator()
-    requests = {"memory": "256Mi"}
-    refused = {"resources": {"requests": requests, "limits": {"memory": "128Mi"}}}
-    place.create("poison", web=SPEC["web"] | refused)
+    place.create("poison", backup=SPEC["backup"] | {"destination": {"pvc": {"size": "2Gi"}}})
     place.create()
     place.promote()
-    until("it is said", lambda: any("memory" in note for note in _warnings(place, "poison")))
+    until("it is said", lambda: any("maximum storage" in note for note in _warnings(place, "poison")))
 
 
 def _warnings(place: Place, name: str) -> list[str]:

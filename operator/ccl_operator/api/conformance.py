@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Final
 
+from ccl_operator.api.forms import WORDS
+
 Schema = Mapping[str, Any]
 Place = tuple[str | int, ...]
 
@@ -153,7 +155,7 @@ def _string(value: str, schema: Schema, place: Place) -> Iterator[Finding]:
     yield from _within(len(value), ("minLength", "maxLength"), "characters", schema, place)
     # Go's classes of characters are ASCII, and its $ is the very end.
     if "pattern" in schema and not re.fullmatch(schema["pattern"], value, re.ASCII):
-        yield Finding(place, f"must match {schema['pattern']}")
+        yield Finding(place, f"must be {WORDS[schema['pattern']]}")
 
 
 def _integer(value: int, schema: Schema, place: Place) -> Iterator[Finding]:

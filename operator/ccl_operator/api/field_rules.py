@@ -6,11 +6,12 @@ from typing import Final
 from ccl_operator.api import forms
 from ccl_operator.api.rule import Rule
 from ccl_operator.api.v1alpha1 import Spec
-from ccl_operator.api.values import whole_bytes
+from ccl_operator.api.values import duration, milliseconds, whole_bytes
 
-#: The service takes no smaller limit of a body.
-LEAST_BODY: Final = 1024
-MOST_BODY: Final = 100 * 1024 * 1024
+#: The service takes no smaller limit of a body, and none beyond what it takes as an import.
+BODY: Final = ("1Ki", "100Mi")
+#: A fresh cluster of PostgreSQL has 40 MB.
+VOLUME: Final = ("64Mi", "1000Ti")
 
 
 def _rule(
@@ -44,6 +45,31 @@ def _form(
     return _rule(field, lambda value: forms.cel_matches(value, pattern), judge, pick, message)
 
 
+def _size(field: str, pick: Callable[[Spec], Iterable[str | None]], least: str, most: str) -> Rule:
+    return _rule(
+        field,
+        lambda value: (
+            f"quantity({value}).compareTo(quantity('{least}')) >= 0"
+            f" && quantity({value}).compareTo(quantity('{most}')) <= 0"
+        ),
+        lambda text: whole_bytes(least) <= whole_bytes(text) <= whole_bytes(most),
+        pick,
+        f"must be from {least} to {most}",
+    )
+
+
+def _span(field: str, pick: Callable[[Spec], str | None], least: str, most: str) -> Rule:
+    # CEL reads no days, though a value may have them.
+    low, high = (f"duration('{milliseconds(bound)}ms')" for bound in (least, most))
+    return _rule(
+        field,
+        lambda value: f"{value} >= {low} && {value} <= {high}",
+        lambda text: duration(least) <= duration(text) <= duration(most),
+        lambda spec: [pick(spec)],
+        f"must be from {least} to {most}",
+    )
+
+
 def _name(field: str, pick: Callable[[Spec], Iterable[str | None]]) -> Rule:
     message = "must be a DNS name in lower case, such as loans.example.com: no address, no empty label"
     return _form(field, forms.DNS_NAME, pick, message)
@@ -75,16 +101,23 @@ FIELD_RULES: Final[tuple[Rule, ...]] = (
         lambda spec: (spec.http.trust_proxy and spec.http.trust_proxy.cidrs) or (),
         "takes networks such as 10.0.0.0/8 without bits behind the prefix (10.0.0.1/8 has some), or single addresses",
     ),
-    _rule(
-        "http.bodyLimit",
-        lambda value: (
-            f"quantity({value}).compareTo(quantity('{LEAST_BODY}')) >= 0"
-            f" && quantity({value}).compareTo(quantity('{MOST_BODY}')) <= 0"
-        ),
-        lambda text: LEAST_BODY <= whole_bytes(text) <= MOST_BODY,
-        lambda spec: [spec.http.body_limit],
-        "must lie between 1Ki and 100Mi",
+    _size("http.bodyLimit", lambda spec: [spec.http.body_limit], *BODY),
+    _size(
+        "database.embedded.storage",
+        lambda spec: [spec.database.embedded.storage] if spec.database.embedded else [],
+        *VOLUME,
     ),
+    _size(
+        "backup.destination.pvc.size",
+        lambda spec: [spec.backup.destination.pvc.size] if spec.backup else [],
+        *VOLUME,
+    ),
+    _span("database.pool.idleTimeout", lambda spec: spec.database.pool.idle_timeout, "0s", "24h"),
+    _span("database.pool.connectTimeout", lambda spec: spec.database.pool.connect_timeout, "100ms", "1h"),
+    _span("migration.timeout", lambda spec: spec.migration.timeout, "10s", "24h"),
+    _span("promotion.minReady", lambda spec: spec.promotion.min_ready, "0s", "12h"),
+    _span("promotion.deadline", lambda spec: spec.promotion.deadline, "10s", "24h"),
+    _span("secrets.rotateAfter", lambda spec: spec.secrets.rotate_after, "24h", "730d"),
     _rule(
         "networkPolicy.allowFrom[]",
         lambda value: (

@@ -1,4 +1,5 @@
-"""The forms of texts that the service or the API server reads later: as patterns, and as checks that know more. Pure.
+"""The forms of texts that the service or the API server reads later: as patterns, in words, and as checks that know
+more. Pure.
 
 Every pattern means the same to RE2, where the CRD's rules are judged, and to Python; none has an apostrophe, so that it
 can stand in a rule as it is.
@@ -6,7 +7,7 @@ can stand in a rule as it is.
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Final
@@ -42,6 +43,28 @@ _ADDRESS: Final = (
 _NAME: Final = r'([^\]\[()<>@,;:"\\\x00-\x1f\x7f]*|"[^"\\\x00-\x1f\x7f]*" ?)'
 #: RFC 5322, section 3.4, without comments and escapes.
 SENDER: Final = f"^({_ADDRESS}|{_NAME}<{_ADDRESS}>)$"
+#: As Go's time.ParseDuration reads it, without fractions, or in days, as the API server also does: ``90s``, ``1h30m``,
+#: ``90d``. So many digits that no sum leaves the 292 years that Go counts in.
+DURATION: Final = "^([0-9]{1,6}(ms|s|m|h)|[0-9]{1,4}d)+$"
+CPU: Final = r"^([0-9]{1,6}m|[0-9]{1,4}(\.[0-9]{1,3})?)$"
+#: At most an exbibyte, and so within 64 bits, where the API server counts exactly.
+BYTES: Final = r"^([0-9]{1,12}(\.[0-9]{1,3})?(Ki|Mi|k|M)?|[0-9]{1,6}(\.[0-9]{1,3})?(Gi|Ti|G|T))$"
+_SUBDOMAIN: Final = "[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+#: What most objects of Kubernetes may be called. Source: kubernetes.io, "Object Names and IDs".
+SUBDOMAIN: Final = f"^{_SUBDOMAIN}$"
+#: Key of a label, an annotation or a taint. Source: kubernetes.io, "Labels and Selectors".
+LABEL_KEY: Final = f"^({_SUBDOMAIN}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?$"
+LABEL_VALUE: Final = "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
+SECRET_KEY: Final = "^[-._a-zA-Z0-9]+$"  # noqa: S105 - a pattern
+VARIABLE: Final = "^[A-Za-z_][A-Za-z0-9_]*$"
+CHECK: Final = "^[A-Z][A-Za-z0-9]{0,62}$"
+NAMESPACE: Final = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+_PATH_PART: Final = "[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*"
+#: Source: github.com/distribution/reference, the grammar.
+IMAGE: Final = (
+    f"^({_ANY_LABEL}([.]{_ANY_LABEL})*(:[0-9]{{1,5}})?/)?{_PATH_PART}(/{_PATH_PART})*"
+    "(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$"
+)
 TIME_ZONE: Final = "^[A-Z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$"
 
 
@@ -63,6 +86,20 @@ _CRON_FIELDS: Final = (
 )
 #: What both the CronJob controller and cronsim read alike: no ``?``, ``L``, ``#``, no Sunday called 7.
 CRON: Final = f"^{' +'.join(map(_cron_field, _CRON_FIELDS))}$"
+#: Pattern of a field → what a text without this form is told, behind "must be".
+WORDS: Final[Mapping[str, str]] = {
+    DURATION: "a duration of whole numbers with ms, s, m, h or d, such as 90s, 1h30m or 90d",
+    CPU: "an amount of CPU in cores or thousandths of one, such as 2, 0.5 or 500m",
+    BYTES: "an amount of bytes, such as 512Mi, 1.5Gi or 500M, of less than an exbibyte",
+    SUBDOMAIN: "a name of lower case letters, digits, - and ., with a letter or digit at both ends of each part",
+    LABEL_KEY: "a name of letters, digits, -, _ and . with at most 63 characters, perhaps behind a DNS name and a /",
+    LABEL_VALUE: "letters, digits, -, _ and ., with a letter or digit at both ends",
+    SECRET_KEY: "letters, digits, -, _ and .",
+    VARIABLE: "letters, digits and _, with no digit at the beginning",
+    CHECK: "the id of a check: letters and digits, with a capital letter at the beginning",
+    NAMESPACE: "lower case letters, digits and -, with a letter or digit at both ends",
+    IMAGE: "an image reference, such as registry.example/ccl-service:1.4.0, perhaps with @sha256: and 64 hex digits",
+}
 _ANY_DAY: Final = datetime(2030, 1, 1)  # noqa: DTZ001 - whether there is a time at all depends on no zone
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from ccl_operator import names
 from ccl_operator.actions import Manifest
+from ccl_operator.api import forms
 from ccl_operator.api.conformance import ANYTHING, Conformance, Finding, Place, Schema, pruned
 from ccl_operator.api.rules import RULES, violations
 from ccl_operator.api.schema import crd
@@ -24,7 +25,7 @@ _METADATA: Final[Schema] = {
     "properties": {
         "name": _STRING,
         "generateName": _STRING,
-        "namespace": {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "maxLength": 63},
+        "namespace": {"type": "string", "pattern": forms.NAMESPACE, "maxLength": 63},
         "labels": _STRINGS,
         "annotations": _STRINGS,
         "finalizers": {"type": "array", "items": _STRING},

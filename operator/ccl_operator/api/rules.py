@@ -1,23 +1,21 @@
 """What a specification must hold to beyond its shape, each rule written once: as CEL for the CRD, and as a check inside
-the reconcile, because an older CRD may still be installed. Here is what joins fields; ``field_rules`` has the rest.
+the reconcile, because an older CRD may still be installed. Here is what joins fields; ``field_rules`` has what looks at
+one, ``pod_rules`` what looks at pods.
 
 A transition rule compares with the object before the change; only the API server sees both, so it has no check here.
 """
 
 from collections.abc import Callable, Iterable
-from datetime import timedelta
 from typing import Final
 
 from ccl_operator import names
 from ccl_operator.api.field_rules import FIELD_RULES
+from ccl_operator.api.pod_rules import POD_RULES
 from ccl_operator.api.rule import Rule
 from ccl_operator.api.v1alpha1 import KeySource, Spec
-from ccl_operator.api.values import duration
-from ccl_operator.api.workload import Component, Peer, Toleration
+from ccl_operator.api.values import cpu_millis, duration
+from ccl_operator.api.workload import Peer
 from ccl_operator.environment import EITHER, RENDERED
-
-#: Prefixes of labels that selectors and the operator's own bookkeeping rely on.
-OWN_LABELS: Final = ("app.kubernetes.io/", f"{names.GROUP}/")
 
 
 def _key_rule(field: str, pick: Callable[[Spec], KeySource]) -> Rule:
@@ -74,36 +72,13 @@ def _either_rule(variable: str, field: str, given: Callable[[Spec], bool]) -> Ru
         path=("spec",),
         cel=f"!({present}) || !((has(self.web.extraEnv) && self.web.{names_it})"
         f" || (has(self.jobs.extraEnv) && self.jobs.{names_it}))",
-        message=f"extraEnv must not set {variable} beside {field}",
+        message=f"web.extraEnv and jobs.extraEnv must not set {variable} beside {field}",
         holds=lambda _, spec: not given(spec) or not _extra_names(spec) & {variable, f"{variable}_FILE"},
     )
 
 
 def _extra_names(spec: Spec) -> frozenset[str]:
     return frozenset(item.name for component in (spec.web, spec.jobs) for item in component.extra_env)
-
-
-def _template_rules(component: str, pick: Callable[[Spec], Component]) -> tuple[Rule, ...]:
-    own = " || ".join(f"k.startsWith('{prefix}')" for prefix in OWN_LABELS)
-    return (
-        Rule(
-            path=("spec", component, "template"),
-            cel=f"!has(self.labels) || self.labels.all(k, !({own}))",
-            message=f"{component}.template.labels must not set labels of the operator",
-            holds=lambda _, spec: not any(key.startswith(OWN_LABELS) for key in pick(spec).template.labels),
-        ),
-        Rule(
-            path=("spec", component, "template"),
-            cel="!has(self.tolerations) || self.tolerations.all(t,"
-            " t.operator == 'Exists' ? !has(t.value) : has(t.key))",
-            message=f"{component}.template.tolerations needs key with Equal, and takes no value with Exists",
-            holds=lambda _, spec: all(map(_is_toleration, pick(spec).template.tolerations)),
-        ),
-    )
-
-
-def _is_toleration(toleration: Toleration) -> bool:
-    return toleration.value is None if toleration.operator == "Exists" else toleration.key is not None
 
 
 def _is_one_peer(peer: Peer) -> bool:
@@ -137,12 +112,10 @@ RULES: Final[tuple[Rule, ...]] = (
     _key_rule("jwt", lambda spec: spec.secrets.jwt),
     _key_rule("session", lambda spec: spec.secrets.session),
     Rule(
-        path=("spec", "secrets"),
-        cel="!has(self.rotateAfter) || self.rotateAfter >= duration('24h')",
-        message="secrets.rotateAfter must be at least 24h",
-        holds=lambda _, spec: (
-            spec.secrets.rotate_after is None or duration(spec.secrets.rotate_after) >= timedelta(hours=24)
-        ),
+        path=("spec", "promotion"),
+        cel="!has(self.minReady) || !has(self.deadline) || self.minReady < self.deadline",
+        message="promotion.minReady must be below promotion.deadline: no pod could prove itself in time",
+        holds=lambda _, spec: duration(spec.promotion.min_ready) < duration(spec.promotion.deadline),
     ),
     Rule(
         path=("spec", "database"),
@@ -179,9 +152,10 @@ RULES: Final[tuple[Rule, ...]] = (
     ),
     Rule(
         path=("spec",),
-        cel="!has(self.autoscaling) || has(self.web.resources.requests.cpu)",
-        message="autoscaling needs web.resources.requests.cpu: it counts in percent of that",
-        holds=lambda _, spec: spec.autoscaling is None or spec.web.resources.requests.cpu is not None,
+        cel="!has(self.autoscaling) || (has(self.web.resources.requests.cpu)"
+        " && quantity(self.web.resources.requests.cpu).isGreaterThan(quantity('0')))",
+        message="autoscaling needs web.resources.requests.cpu above 0: it counts in percent of that",
+        holds=lambda _, spec: spec.autoscaling is None or cpu_millis(spec.web.resources.requests.cpu or "0") > 0,
     ),
     Rule(
         path=("spec", "http"),
@@ -213,8 +187,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "monitoring.otlpEndpoint",
         lambda spec: spec.monitoring is not None and spec.monitoring.otlp_endpoint is not None,
     ),
-    *_template_rules("web", lambda spec: spec.web),
-    *_template_rules("jobs", lambda spec: spec.jobs),
+    *POD_RULES,
     Rule(
         path=("spec", "http", "trustProxy"),
         cel="has(self.hops) != has(self.cidrs)",

@@ -24,13 +24,24 @@ _KEPT: Final = frozenset(
     | {"minLength", "maxLength", "minItems", "maxItems", "maxProperties", "required"}
 )
 
+#: With priority 1: only with ``-o wide``.
 COLUMNS: Final[tuple[Mapping[str, Any], ...]] = (
     {"name": "Phase", "type": "string", "jsonPath": ".status.phase"},
+    {
+        "name": "Ready",
+        "type": "integer",
+        "jsonPath": ".status.readyReplicas",
+        "description": "Web pods that are ready.",
+    },
+    {"name": "Desired", "type": "integer", "jsonPath": ".spec.replicas", "description": "Web pods that are asked for."},
+    # Of all reasons the one that tells most beside the phase: what keeps the wanted version from its traffic.
+    {"name": "Reason", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Promoted")].reason'},
     {"name": "Image", "type": "string", "jsonPath": ".status.stable.image", "description": "Image of the stable one."},
-    {"name": "Candidate", "type": "string", "jsonPath": ".status.candidate.revision"},
-    {"name": "Ready", "type": "integer", "jsonPath": ".status.readyReplicas"},
     {"name": "Backup", "type": "date", "jsonPath": ".status.backup.lastSuccess", "description": "Since the last one."},
     {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    {"name": "Rollout", "type": "string", "jsonPath": ".status.rollout.phase", "priority": 1},
+    {"name": "Candidate", "type": "string", "jsonPath": ".status.candidate.image", "priority": 1},
+    {"name": "Message", "type": "string", "jsonPath": ".status.message", "priority": 1},
 )
 
 #: What a HorizontalPodAutoscaler and ``kubectl scale`` read and write.

@@ -6,14 +6,18 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from ccl_operator.api import forms
+
 Text = Annotated[str, Field(min_length=1, max_length=512)]
-SecretName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
-SecretKey = Annotated[str, Field(pattern=r"^[-._a-zA-Z0-9]+$", max_length=253)]
-VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)]
-LabelKey = Annotated[str, Field(max_length=317)]
-LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$", max_length=63)]
-Labels = Annotated[Mapping[LabelKey, LabelValue], Field(max_length=20)]
-Annotations = Annotated[Mapping[LabelKey, Annotated[str, Field(max_length=1024)]], Field(max_length=20)]
+Subdomain = Annotated[str, Field(pattern=forms.SUBDOMAIN, max_length=253)]
+SecretKey = Annotated[str, Field(pattern=forms.SECRET_KEY, max_length=253)]
+VariableName = Annotated[str, Field(pattern=forms.VARIABLE, max_length=128)]
+LabelKey = Annotated[str, Field(pattern=forms.LABEL_KEY, max_length=317)]
+LabelValue = Annotated[str, Field(pattern=forms.LABEL_VALUE, max_length=63)]
+#: Keys of maps have no schema; ``rules`` sees to their form.
+MapKey = Annotated[str, Field(max_length=317)]
+Labels = Annotated[Mapping[MapKey, LabelValue], Field(max_length=20)]
+Annotations = Annotated[Mapping[MapKey, Annotated[str, Field(max_length=1024)]], Field(max_length=20)]
 Cidr = Annotated[str, Field(max_length=50)]
 Url = Annotated[str, Field(max_length=512)]
 
@@ -27,7 +31,7 @@ class Shape(BaseModel):
 class SecretKeySelector(Shape):
     """One key of a Secret in the same namespace."""
 
-    name: SecretName = Field(description="Name of the Secret.")
+    name: Subdomain = Field(description="Name of the Secret.")
     key: SecretKey = Field(description="Key inside the Secret.")
 
 
@@ -40,4 +44,4 @@ class SecretSource(Shape):
 class LocalReference(Shape):
     """An object in the same namespace."""
 
-    name: SecretName = Field(description="Its name.")
+    name: Subdomain = Field(description="Its name.")

@@ -7,18 +7,19 @@ those of the API (camelCase on the wire).
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from ccl_operator.actions import Manifest
-from ccl_operator.api.shape import Cidr, LocalReference, SecretKeySelector, SecretName, SecretSource, Shape, Text, Url
+from ccl_operator.api import forms
+from ccl_operator.api.shape import Cidr, LocalReference, SecretKeySelector, SecretSource, Shape, Subdomain, Text, Url
 from ccl_operator.api.values import Bytes, Duration
-from ccl_operator.api.workload import Autoscaling, Component, Jobs, Monitoring, NetworkPolicy, ServiceAccount
+from ccl_operator.api.workload import Autoscaling, Component, Jobs, Monitoring, NetworkPolicy, ServiceAccount, Template
 
-Image = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][-a-zA-Z0-9._/:@]*$", max_length=512)]
+Image = Annotated[str, Field(pattern=forms.IMAGE, max_length=512)]
 #: Texts without a pattern have a rule that says in a sentence what is wrong.
 Host = Annotated[str, Field(max_length=253)]
 Origin = Annotated[str, Field(max_length=300)]
-IngressClass = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
-CheckName = Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9]{0,62}$", max_length=63)]
+CheckName = Annotated[str, Field(pattern=forms.CHECK, max_length=63)]
 
 
 class KeySource(Shape):
@@ -31,7 +32,7 @@ class KeySource(Shape):
 class Mailgun(Shape):
     """The account that sends mail."""
 
-    secret_ref: SecretName = Field(
+    secret_ref: Subdomain = Field(
         description="Secret with MAILGUN_API_KEY and, for delivery events, MAILGUN_WEBHOOK_SIGNING_KEY."
     )
     domain: Host = Field(description="Sending domain.")
@@ -41,7 +42,7 @@ class Mailgun(Shape):
 class OpenAi(Shape):
     """The account that the agents use."""
 
-    secret_ref: SecretName = Field(description="Secret with OPENAI_API_KEY.")
+    secret_ref: Subdomain = Field(description="Secret with OPENAI_API_KEY.")
     base_url: Url | None = Field(default=None, description="Another API address.")
     model: Text | None = Field(default=None, description="Model name; the service has a default.")
 
@@ -49,7 +50,7 @@ class OpenAi(Shape):
 class Sentry(Shape):
     """Where errors are reported to."""
 
-    secret_ref: SecretName = Field(description="Secret with SENTRY_DSN, the address that holds the project's key.")
+    secret_ref: Subdomain = Field(description="Secret with SENTRY_DSN, the address that holds the project's key.")
 
 
 GENERATED = KeySource(generate=True)
@@ -92,10 +93,10 @@ class Http(Shape):
     """How the service is reached."""
 
     host: Host | None = Field(default=None, description="Public host name; links are made with https://<host>.")
-    ingress_class_name: IngressClass | None = Field(
+    ingress_class_name: Subdomain | None = Field(
         default=None, description="Class of an Ingress for the host; without class and TLS Secret none is made."
     )
-    tls_secret_name: SecretName | None = Field(
+    tls_secret_name: Subdomain | None = Field(
         default=None, description="Secret with the host's certificate, for the Ingress."
     )
     body_limit: Bytes | None = Field(default=None, description="Largest body of a request; absent: 10Mi.")
@@ -123,6 +124,7 @@ class EmbeddedDatabase(Shape):
 
     version: int = Field(ge=14, le=17, description="Major version.")
     storage: Bytes = Field(description="Size of its volume, e.g. 10Gi.")
+    template: Template = Field(default=Template(), description="More labels and annotations, and where its pod runs.")
 
 
 class Pool(Shape):
@@ -147,6 +149,7 @@ class Pooler(Shape):
     pool_size: int = Field(
         default=20, ge=1, le=1000, description="Connections to the database that each PgBouncer pod keeps at most."
     )
+    template: Template = Field(default=Template(), description="More labels and annotations, and where pods run.")
     paused: bool = Field(
         default=False, description="Hold all queries (PAUSE) until it is false again (RESUME), e.g. to move a database."
     )
@@ -174,6 +177,8 @@ class Database(Shape):
 
 class EmbeddedRedis(Shape):
     """One Redis next to the service; it holds only what can be lost."""
+
+    template: Template = Field(default=Template(), description="More labels and annotations, and where its pod runs.")
 
 
 class Redis(Shape):
@@ -268,7 +273,7 @@ class Spec(Shape):
     http: Http = Field(default=Http(), description="How the service is reached.")
     web: Component = Field(default=Component(), description="Pods that answer requests.")
     jobs: Jobs = Field(default=Jobs(), description="Pods that do the background work.")
-    service_account: ServiceAccount = Field(default=ServiceAccount(), description="The ServiceAccount of all pods.")
+    service_account: ServiceAccount = Field(default=ServiceAccount(), description="Identity of the service's own pods.")
     secrets: Secrets = Field(default=Secrets(), description="Keys and credentials.")
     mail: Mail = Field(default=Mail(), description="The sender that people see.")
     database: Database = Field(description="The PostgreSQL that holds everything.")
@@ -298,9 +303,10 @@ def parse_spec(owner: Manifest) -> Spec:
     try:
         return Spec.model_validate(owner.get("spec", {}))
     except ValidationError as refused:
-        raise SpecRefused(
-            tuple(
-                f"spec.{'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
-                for error in refused.errors(include_input=False, include_url=False, include_context=False)
-            )
-        ) from None
+        raise SpecRefused(tuple(map(_told, refused.errors(include_input=False, include_url=False)))) from None
+
+
+def _told(error: ErrorDetails) -> str:
+    place = ".".join(str(part) for part in error["loc"])
+    words = forms.WORDS.get(error.get("ctx", {}).get("pattern", ""))
+    return f"spec.{place}: {f'must be {words}' if words else error['msg']}"

@@ -12,22 +12,22 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-_UNITS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000}
+from ccl_operator.api import forms
+
+_UNITS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _BINARY: Final = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _DECIMAL: Final = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
-#: As Go's time.ParseDuration reads it, without fractions: ``90s``, ``1h30m``.
-DURATION_PATTERN: Final = r"^([0-9]{1,9}(ms|s|m|h))+$"
-Duration = Annotated[str, Field(pattern=DURATION_PATTERN, max_length=20, json_schema_extra={"format": "duration"})]
-Cpu = Annotated[str, Field(pattern=r"^([0-9]{1,6}m|[0-9]{1,4}(\.[0-9]{1,3})?)$", max_length=10)]
-Bytes = Annotated[str, Field(pattern=r"^[0-9]{1,12}(\.[0-9]{1,3})?(Ki|Mi|Gi|Ti|k|M|G|T)?$", max_length=18)]
+Duration = Annotated[str, Field(pattern=forms.DURATION, max_length=20, json_schema_extra={"format": "duration"})]
+Cpu = Annotated[str, Field(pattern=forms.CPU, max_length=10)]
+Bytes = Annotated[str, Field(pattern=forms.BYTES, max_length=18)]
 
 
 def duration(text: str) -> timedelta:
-    """``1h30m`` → timedelta. Raises ValueError for anything DURATION_PATTERN refuses."""
-    if not re.match(DURATION_PATTERN, text):
+    """``1h30m`` → timedelta. Raises ValueError for anything without the form DURATION."""
+    if not forms.has_form(text, forms.DURATION):
         raise ValueError(f"{text!r} is not a duration")
-    parts = re.findall(r"([0-9]+)(ms|s|m|h)", text)
+    parts = re.findall(r"([0-9]+)(ms|s|m|h|d)", text)
     return timedelta(milliseconds=sum(int(number) * _UNITS[unit] for number, unit in parts))
 
 
@@ -41,10 +41,15 @@ def seconds(text: str) -> int:
     return -(-duration(text) // timedelta(seconds=1))
 
 
+def cpu_millis(text: str) -> int:
+    """``0.5`` → 500: thousandths of a core."""
+    return int(Decimal(text[:-1]) if text.endswith("m") else Decimal(text) * 1000)
+
+
 def canonical_cpu(text: str) -> str:
     """``0.5`` → ``500m``, ``2000m`` → ``2``."""
-    millis = Decimal(text[:-1]) if text.endswith("m") else Decimal(text) * 1000
-    return str(int(millis) // 1000) if millis % 1000 == 0 else f"{int(millis)}m"
+    millis = cpu_millis(text)
+    return str(millis // 1000) if millis % 1000 == 0 else f"{millis}m"
 
 
 def whole_bytes(text: str) -> int:

@@ -1,11 +1,11 @@
 """The specification's words on pods: how many, with what, where, and who may reach them. Same conventions as
 ``v1alpha1``."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from ccl_operator.api.shape import Annotations, Cidr, Labels, Shape, Text, Url, VariableName
+from ccl_operator.api.shape import Annotations, Cidr, LabelKey, Labels, LabelValue, Shape, Subdomain, Url, VariableName
 from ccl_operator.api.values import Bytes, Cpu
 
 
@@ -33,9 +33,9 @@ class Variable(Shape):
 class Toleration(Shape):
     """A taint that the pods may be placed in spite of."""
 
-    key: Text | None = Field(default=None, description="Key of the taint; absent with Exists: every taint.")
+    key: LabelKey | None = Field(default=None, description="Key of the taint; absent with Exists: every taint.")
     operator: Literal["Equal", "Exists"] = Field(default="Equal", description="How key and value are compared.")
-    value: Annotated[str, Field(max_length=63)] | None = Field(default=None, description="Value of the taint.")
+    value: LabelValue | None = Field(default=None, description="Value of the taint.")
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
         default=None, description="Effect of the taint; absent: every effect."
     )
@@ -53,9 +53,7 @@ class Template(Shape):
     tolerations: tuple[Toleration, ...] = Field(
         default=(), max_length=20, description="Taints that the pods may be placed in spite of."
     )
-    priority_class_name: Annotated[str, Field(max_length=253)] | None = Field(
-        default=None, description="PriorityClass of the pods."
-    )
+    priority_class_name: Subdomain | None = Field(default=None, description="PriorityClass of the pods.")
 
 
 class Probe(Shape):
@@ -84,7 +82,7 @@ class Component(Shape):
 
 
 class Jobs(Component):
-    """Pods that do the background work."""
+    """Pods that do the background work; Jobs (migration, upkeep, backup) run on the same nodes."""
 
     replicas: int = Field(default=1, ge=1, le=20, description="Pods; work is claimed row by row, so more share it.")
 
@@ -100,7 +98,8 @@ class Autoscaling(Shape):
 
 
 class ServiceAccount(Shape):
-    """The ServiceAccount of all pods; no token is mounted."""
+    """The ServiceAccount of web, jobs, and every Job; no token is mounted. Pooler, database and Redis have no business
+    with anything outside, and get none of it."""
 
     annotations: Annotations = Field(default={}, description="E.g. for workload identity, so that no key is needed.")
 

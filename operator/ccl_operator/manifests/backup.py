@@ -6,6 +6,7 @@ from typing import Any, Final
 from ccl_operator import names
 from ccl_operator.api.v1alpha1 import Backup
 from ccl_operator.api.values import canonical_bytes
+from ccl_operator.api.workload import Template
 from ccl_operator.manifests import pods
 from ccl_operator.manifests.meta import Target, child
 
@@ -38,8 +39,8 @@ def volume(target: Target, wanted: Backup, *, present_size: str | None) -> dict[
     return child(names.VOLUME_CLAIM, target, name, body, component=names.BACKUP, kept=True)
 
 
-def cron_job(target: Target, wanted: Backup, *, image: str) -> dict[str, Any]:
-    """``ccl-backup dump`` at the wanted times."""
+def cron_job(target: Target, wanted: Backup, *, image: str, placed: Template) -> dict[str, Any]:
+    """``ccl-backup dump`` at the wanted times. ``placed``: on which nodes."""
     source = {"secretKeyRef": {"name": names.direct(target.instance), "key": "DATABASE_URL"}}
     container = pods.container(
         "backup",
@@ -68,6 +69,7 @@ def cron_job(target: Target, wanted: Backup, *, image: str) -> dict[str, Any]:
                 volumes,
                 restartPolicy="Never",
                 **pods.identity(target.instance, target.pulls),
+                **pods.placement(placed),
             ),
         },
     }

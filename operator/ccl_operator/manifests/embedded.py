@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ccl_operator import names
-from ccl_operator.api.v1alpha1 import EmbeddedDatabase
+from ccl_operator.api.v1alpha1 import EmbeddedDatabase, EmbeddedRedis
 from ccl_operator.api.values import canonical_bytes
 from ccl_operator.manifests import pods
 from ccl_operator.manifests.meta import Target, child
@@ -58,10 +58,11 @@ def postgres(target: Target, wanted: EmbeddedDatabase, image: str) -> dict[str, 
     parts: dict[str, Any] = {"volumeClaimTemplates": [_volume_claim_template(target, wanted)]}
     if not target.keep:
         parts["persistentVolumeClaimRetentionPolicy"] = {"whenDeleted": "Delete", "whenScaled": "Retain"}
-    return _stateful_set(target, names.POSTGRES, names.postgres(target.instance), spec, parts)
+    template = pods.template(names.labels(target.instance, names.POSTGRES), spec, wanted.template)
+    return _stateful_set(target, names.POSTGRES, names.postgres(target.instance), template, parts)
 
 
-def redis(target: Target, image: str) -> dict[str, Any]:
+def redis(target: Target, wanted: EmbeddedRedis, image: str) -> dict[str, Any]:
     """StatefulSet of one Redis without a volume."""
     container = pods.container(
         "redis",
@@ -72,7 +73,8 @@ def redis(target: Target, image: str) -> dict[str, Any]:
         readinessProbe={"tcpSocket": {"port": "redis"}, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 3},
     )
     spec = pods.pod(pods.DATABASE_USER, [container], **pods.pulling(target.pulls))
-    return _stateful_set(target, names.REDIS, names.redis(target.instance), spec, {})
+    template = pods.template(names.labels(target.instance, names.REDIS), spec, wanted.template)
+    return _stateful_set(target, names.REDIS, names.redis(target.instance), template, {})
 
 
 def service(target: Target, component: str) -> dict[str, Any]:
@@ -103,14 +105,14 @@ def redis_url(target: Target) -> str:
 
 
 def _stateful_set(
-    target: Target, component: str, name: str, pod: Mapping[str, Any], parts: Mapping[str, Any]
+    target: Target, component: str, name: str, template: Mapping[str, Any], parts: Mapping[str, Any]
 ) -> dict[str, Any]:
     body = {
         "spec": {
             "replicas": 1,
             "serviceName": name,
             "selector": {"matchLabels": names.selector(target.instance, component)},
-            "template": {"metadata": {"labels": names.labels(target.instance, component)}, "spec": pod},
+            "template": template,
             **parts,
         }
     }

@@ -6,6 +6,7 @@ How long it may take once the database has answered is ``rollout``'s business.
 from typing import Any, Final
 
 from ccl_operator import names
+from ccl_operator.api.workload import Template
 from ccl_operator.manifests import pods
 from ccl_operator.manifests.meta import Target, child
 
@@ -18,10 +19,13 @@ ANSWER_SECONDS: Final = 86_400
 ANSWERED: Final = ["test", "-s", "/dev/termination-log"]
 
 
-def job(target: Target, revision: str, image: str, *, attempt: int, timeout_seconds: int) -> dict[str, Any]:
+def job(
+    target: Target, revision: str, image: str, *, attempt: int, timeout_seconds: int, placed: Template
+) -> dict[str, Any]:
     """``ccl-service migrate``; it needs only the database's address. Its report is in the termination message.
 
     ``attempt`` tells the Job of this rollout from one that an earlier rollout of the same revision has left.
+    ``placed``: on which nodes.
     """
     secret = names.ext(target.instance, revision)
     url = {"secretKeyRef": {"name": secret, "key": "DATABASE_URL"}}
@@ -38,10 +42,14 @@ def job(target: Target, revision: str, image: str, *, attempt: int, timeout_seco
         readinessProbe={"exec": {"command": ANSWERED}, "periodSeconds": 2, "timeoutSeconds": 2},
         resources={"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
     )
-    template = {
-        "metadata": {"labels": names.labels(target.instance, names.MIGRATE, revision)},
-        "spec": pods.pod(pods.SERVICE_USER, [container], restartPolicy="Never", **pods.pulling(target.pulls)),
-    }
+    spec = pods.pod(
+        pods.SERVICE_USER,
+        [container],
+        restartPolicy="Never",
+        **pods.identity(target.instance, target.pulls),
+        **pods.placement(placed),
+    )
+    template = {"metadata": {"labels": names.labels(target.instance, names.MIGRATE, revision)}, "spec": spec}
     body = {
         "spec": {
             "backoffLimit": RETRIES,

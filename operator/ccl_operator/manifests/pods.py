@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ccl_operator import names
+from ccl_operator.api.workload import Template
 from ccl_operator.environment import FIELDS, KEYS_PATH, MONITOR_PATH, PORT
 
 #: The user of our images.
@@ -58,6 +59,38 @@ def pod(
         "volumes": [{"name": "tmp", "emptyDir": {}}, *(dict(each) for each in volumes)],
         **parts,
     }
+
+
+def template(labels: Mapping[str, str], spec: Mapping[str, Any], more: Template) -> dict[str, Any]:
+    """Pod template with what the specification adds to it; ``labels`` are the operator's own and win."""
+    metadata: dict[str, Any] = {"labels": {**dict(sorted(more.labels.items())), **labels}}
+    if more.annotations:
+        metadata["annotations"] = dict(sorted(more.annotations.items()))
+    return {"metadata": metadata, "spec": {**spec, **placement(more)}}
+
+
+def placement(wanted: Template) -> dict[str, Any]:
+    """On which nodes the pods may run, and before whom; no field for what is not asked for."""
+    parts = {
+        "nodeSelector": dict(sorted(wanted.node_selector.items())),
+        "tolerations": [each.model_dump(by_alias=True, exclude_none=True) for each in wanted.tolerations],
+        "priorityClassName": wanted.priority_class_name,
+    }
+    return {name: value for name, value in parts.items() if value}
+
+
+def spread(labels: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Over nodes and over zones, as far as there are any: a pod rather stands beside another than nowhere."""
+    return [
+        {
+            "maxSkew": 1,
+            "topologyKey": key,
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": dict(labels)},
+            "matchLabelKeys": ["pod-template-hash"],
+        }
+        for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
+    ]
 
 
 def identity(instance: str, pulls: Sequence[str]) -> dict[str, Any]:

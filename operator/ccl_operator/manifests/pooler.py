@@ -8,7 +8,6 @@ server has enough connections is ``pooling``'s business. Source of the options: 
 import base64
 import hashlib
 import hmac
-from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -121,7 +120,7 @@ def deployment(target: Target, wanted: Pooler, image: str) -> dict[str, Any]:
         [server, exporter],
         [{"name": "config", "secret": {"secretName": name, "defaultMode": pods.SECRET_MODE}}],
         terminationGracePeriodSeconds=GRACE_SECONDS,
-        topologySpreadConstraints=[_spread(target.instance)],
+        topologySpreadConstraints=pods.spread(names.selector(target.instance, names.PGBOUNCER)),
         **pods.pulling(target.pulls),
     )
     body = {
@@ -130,7 +129,7 @@ def deployment(target: Target, wanted: Pooler, image: str) -> dict[str, Any]:
             "revisionHistoryLimit": 2,
             "selector": {"matchLabels": names.selector(target.instance, names.PGBOUNCER)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
-            "template": {"metadata": {"labels": names.labels(target.instance, names.PGBOUNCER)}, "spec": spec},
+            "template": pods.template(names.labels(target.instance, names.PGBOUNCER), spec, wanted.template),
         }
     }
     return child(names.DEPLOYMENT, target, name, body, component=names.PGBOUNCER)
@@ -179,13 +178,3 @@ def _quoted(value: str) -> str:
 
 def _tcp_probe(*, period: int) -> dict[str, Any]:
     return {"tcpSocket": {"port": "pgbouncer"}, "periodSeconds": period, "timeoutSeconds": 2, "failureThreshold": 3}
-
-
-def _spread(instance: str) -> Mapping[str, Any]:
-    return {
-        "maxSkew": 1,
-        "topologyKey": "kubernetes.io/hostname",
-        "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": names.selector(instance, names.PGBOUNCER)},
-        "matchLabelKeys": ["pod-template-hash"],
-    }

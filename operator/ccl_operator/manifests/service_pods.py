@@ -9,7 +9,7 @@ from typing import Any, Final
 from ccl_operator import names
 from ccl_operator.actions import Manifest
 from ccl_operator.api.values import canonical_bytes, canonical_cpu
-from ccl_operator.api.workload import Component, Probe, Quantities, Template, Toleration
+from ccl_operator.api.workload import Component, Probe, Quantities
 from ccl_operator.manifests import pods
 from ccl_operator.manifests.meta import Target, child
 
@@ -34,8 +34,6 @@ def template(
     instance: str, component: str, revision: str, image: str, wanted: Component, *, pulls: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Pod template of ``web`` or ``jobs``."""
-    more = wanted.template
-    labels = {**dict(sorted(more.labels.items())), **names.labels(instance, component, revision)}
     container = pods.container(
         "service",
         image,
@@ -53,12 +51,10 @@ def template(
         [container],
         pods.key_volumes(instance),
         terminationGracePeriodSeconds=GRACE_SECONDS,
-        topologySpreadConstraints=[_spread(names.selector(instance, component, revision))],
+        topologySpreadConstraints=pods.spread(names.selector(instance, component, revision)),
         **pods.identity(instance, pulls),
-        **_placement(more),
     )
-    annotations = {"annotations": dict(sorted(more.annotations.items()))} if more.annotations else {}
-    return {"metadata": {"labels": labels, **annotations}, "spec": spec}
+    return pods.template(names.labels(instance, component, revision), spec, wanted.template)
 
 
 def deployment(
@@ -94,19 +90,6 @@ def _probe(kind: str, wanted: Probe) -> dict[str, Any]:
     )
 
 
-def _placement(wanted: Template) -> dict[str, Any]:
-    parts = {
-        "nodeSelector": dict(sorted(wanted.node_selector.items())),
-        "tolerations": [_toleration(each) for each in wanted.tolerations],
-        "priorityClassName": wanted.priority_class_name,
-    }
-    return {name: value for name, value in parts.items() if value}
-
-
-def _toleration(wanted: Toleration) -> dict[str, Any]:
-    return wanted.model_dump(by_alias=True, exclude_none=True)
-
-
 def _amounts(part: Quantities) -> dict[str, str]:
     amounts = {}
     if part.cpu is not None:
@@ -114,13 +97,3 @@ def _amounts(part: Quantities) -> dict[str, str]:
     if part.memory is not None:
         amounts["memory"] = canonical_bytes(part.memory)
     return amounts
-
-
-def _spread(labels: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        "maxSkew": 1,
-        "topologyKey": "kubernetes.io/hostname",
-        "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": dict(labels)},
-        "matchLabelKeys": ["pod-template-hash"],
-    }

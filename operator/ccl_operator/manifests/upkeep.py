@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from ccl_contract.keys import JWT
 from ccl_operator import names
-from ccl_operator.api.workload import ServiceAccount
+from ccl_operator.api.workload import ServiceAccount, Template
 from ccl_operator.environment import KEYS_PATH
 from ccl_operator.manifests import pods
 from ccl_operator.manifests.meta import Target, child, encoded
@@ -33,8 +33,8 @@ def secret(target: Target, values: Mapping[str, str]) -> dict[str, Any]:
     return child(names.SECRET, target, names.direct(target.instance), body)
 
 
-def cron_job(target: Target, *, image: str, jwt_generated: bool) -> dict[str, Any]:
-    """``ccl-service maintain`` of the stable version, daily."""
+def cron_job(target: Target, *, image: str, jwt_generated: bool, placed: Template) -> dict[str, Any]:
+    """``ccl-service maintain`` of the stable version, daily. ``placed``: on which nodes."""
     direct = names.direct(target.instance)
     env = [{"name": "DATABASE_URL", "valueFrom": {"secretKeyRef": {"name": direct, "key": "DATABASE_URL"}}}]
     if jwt_generated:
@@ -52,7 +52,12 @@ def cron_job(target: Target, *, image: str, jwt_generated: bool) -> dict[str, An
     labels = names.labels(target.instance, names.MAINTAIN)
     volumes = pods.key_volumes(target.instance)[:1]
     spec = pods.pod(
-        pods.SERVICE_USER, [container], volumes, restartPolicy="Never", **pods.identity(target.instance, target.pulls)
+        pods.SERVICE_USER,
+        [container],
+        volumes,
+        restartPolicy="Never",
+        **pods.identity(target.instance, target.pulls),
+        **pods.placement(placed),
     )
     job = {
         "backoffLimit": 1,

@@ -3,7 +3,7 @@
 Used twice: against the Python check, and against a real API server.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Final
@@ -98,6 +98,72 @@ SCHEDULES: Final = (
 )
 ZONES: Final = (("America/Chicago", "../etc/passwd"), ("UTC", ""), ("Etc/GMT+5", "America/"))
 
+#: Keys of labels and annotations.
+KEYS: Final = (
+    ("team", "of loans"),
+    ("example.com/Team_1.x", "example.com/team/x"),
+    ("a" * 63, "a" * 64),
+    ("a-1.b/c", "A.b/c"),
+    ("9", "-a"),
+    ("example.com/a", "example..com/a"),
+)
+TEMPLATES: Final = (
+    "web.template",
+    "jobs.template",
+    "database.pooler.template",
+    "database.embedded.template",
+    "sessions.redis.embedded.template",
+)
+SPANS: Final = (
+    *(("database.pool.idleTimeout", good, bad) for good, bad in (("0s", "24h1ms"), ("24h", "2d"))),
+    *(("database.pool.connectTimeout", good, bad) for good, bad in (("100ms", "99ms"), ("1h", "61m"))),
+    *(("migration.timeout", good, bad) for good, bad in (("10s", "0s"), ("1d", "999999h"))),
+    *(("promotion.deadline", good, bad) for good, bad in (("16s", "9s999ms"), ("24h", "9999d"))),
+    ("promotion.minReady", "0s", "12h1s"),
+    *(("secrets.rotateAfter", good, bad) for good, bad in (("24h", "23h59m"), ("90d", "731d"), ("1d12h", "999999h"))),
+)
+#: So that a span can be broken alone.
+PATIENT: Final = {
+    "promotion.minReady": {"promotion.deadline": "24h"},
+    "promotion.deadline": {"promotion.minReady": "0s"},
+}
+
+
+def _key_cases(field: str, keys: Sequence[tuple[str, str]]) -> Iterator[Case]:
+    for good, bad in keys:
+        yield Case(f"{field} takes keys", {field: {good: "v"}}, {field: {"b": "v", bad: "v"}})
+
+
+def _request_cases(component: str, name: str, good: tuple[str, str], bad: tuple[str, str]) -> Iterator[Case]:
+    """Pairs of a request and its limit."""
+    accepted, refused = ({"requests": {name: asked}, "limits": {name: most}} for asked, most in (good, bad))
+    yield Case(
+        f"{component}.resources.requests.{name} must not be above",
+        {f"{component}.resources": accepted},
+        {f"{component}.resources": refused},
+    )
+
+
+def _template_cases(place: str) -> Iterator[Case]:
+    yield Case(
+        f"{place}.labels must not set",
+        {place: {"labels": {"team": "loans"}}},
+        {place: {"labels": {"app.kubernetes.io/instance": "other"}}},
+    )
+    yield Case(
+        f"{place}.tolerations needs key",
+        {place: {"tolerations": [{"operator": "Exists"}, {"key": "a", "value": "b"}]}},
+        {place: {"tolerations": [{"value": "b"}]}},
+    )
+    yield Case(
+        f"{place}.tolerations takes tolerationSeconds",
+        {place: {"tolerations": [{"key": "a", "effect": "NoExecute", "tolerationSeconds": 0}]}},
+        {place: {"tolerations": [{"key": "a", "tolerationSeconds": 60}]}},
+    )
+    for field in ("labels", "annotations", "nodeSelector"):
+        yield from _key_cases(f"{place}.{field}", KEYS[:1])
+
+
 CASES: Final = (
     Case("metadata.name must match", {}, {}, name_accepted="a" * 40, name_refused="a" * 41),
     Case("metadata.name must match", {}, {}, name_accepted="c-1", name_refused="1c"),
@@ -121,7 +187,6 @@ CASES: Final = (
         {"environment": "staging", "secrets.openai": REMOVED},
         {"secrets.openai": REMOVED},
     ),
-    Case("secrets.rotateAfter", {"secrets.rotateAfter": "24h"}, {"secrets.rotateAfter": "23h59m"}),
     Case(
         "secrets.internalApiKey needs exactly one",
         {"secrets.internalApiKey": {"secretKeyRef": SELECTOR}},
@@ -158,7 +223,12 @@ CASES: Final = (
     Case(
         "autoscaling needs web.resources.requests.cpu",
         {"autoscaling": {"max": 1}, "web.resources": {"requests": {"cpu": "1"}}},
-        {"autoscaling": {"max": 1}, "web.resources": {"requests": {"memory": "1Gi"}}},
+        {"autoscaling": {"max": 1}, "web.resources": {"requests": {"memory": "256Mi"}}},
+    ),
+    Case(
+        "autoscaling needs web.resources.requests.cpu",
+        {"autoscaling": {"max": 1}, "web.resources": {"requests": {"cpu": "1m"}}},
+        {"autoscaling": {"max": 1}, "web.resources": {"requests": {"cpu": "0.0"}}},
     ),
     Case(
         "http.ingressClassName and http.tlsSecretName need",
@@ -185,17 +255,30 @@ CASES: Final = (
         case
         for component in ("web", "jobs")
         for case in (
+            *_request_cases(component, "cpu", ("500m", "0.5"), ("1.001", "1")),
+            *_request_cases(component, "memory", ("1Gi", "1024Mi"), ("1Gi", "1G")),
             Case(
-                f"{component}.template.labels must not set",
-                {f"{component}.template": {"labels": {"team": "loans"}}},
-                {f"{component}.template": {"labels": {"app.kubernetes.io/instance": "other"}}},
-            ),
-            Case(
-                f"{component}.template.tolerations needs key",
-                {f"{component}.template": {"tolerations": [{"operator": "Exists"}, {"key": "a", "value": "b"}]}},
-                {f"{component}.template": {"tolerations": [{"value": "b"}]}},
+                f"{component}.resources.requests.memory must not be above",
+                {f"{component}.resources": {"requests": {"memory": "512Mi"}}},
+                {f"{component}.resources": {"requests": {"memory": "513Mi"}}},
             ),
         )
+    ),
+    *(case for place in TEMPLATES for case in _template_cases(place)),
+    *_key_cases("serviceAccount.annotations", KEYS),
+    *(
+        Case(
+            "networkPolicy.allowFrom in its labels",
+            {"networkPolicy": {"allowFrom": [{selector: {"matchLabels": {good: "v"}}}]}},
+            {"networkPolicy": {"allowFrom": [{"podSelector": {}}, {selector: {"matchLabels": {bad: "v"}}}]}},
+        )
+        for selector in ("podSelector", "namespaceSelector")
+        for good, bad in KEYS[:2]
+    ),
+    Case(
+        "promotion.minReady must be below",
+        {"promotion": {"minReady": "59s", "deadline": "1m"}},
+        {"promotion": {"minReady": "60s", "deadline": "1m"}},
     ),
     Case(
         "http.trustProxy needs exactly one",
@@ -256,6 +339,12 @@ CASES: Final = (
         for good, bad in (("10.0.0.0/8", "10.0.0.1/8"), ("::/0", "::1"))
     ),
     *(_field("http.bodyLimit", good, bad) for good, bad in (("1Ki", "1023"), ("1024", "0"), ("100Mi", "101Mi"))),
+    *(_field("database.embedded.storage", good, bad) for good, bad in (("64Mi", "63.9Mi"), ("1Gi", "0"))),
+    *(_field("backup.destination.pvc.size", good, bad) for good, bad in (("64Mi", "0Gi"), ("1000Ti", "1001Ti"))),
+    *(
+        Case(f"{field} must be from", {**PATIENT.get(field, {}), field: good}, {**PATIENT.get(field, {}), field: bad})
+        for field, good, bad in SPANS
+    ),
     *(_field("mail.from", good, bad) for good, bad in SENDERS),
     *(_field("backup.schedule", good, bad) for good, bad in SCHEDULES),
     *(_field("backup.timeZone", good, bad) for good, bad in ZONES),

@@ -40,7 +40,7 @@ SHAPES = {
     "unlike any": ({"migration.qq": 1}, "spec.migration.qq: is not a field; spec.migration has timeout"),
     "below nothing": (
         {"environment": "staging", "sessions": {"redis": {"embedded": {"qq": 1}}}},
-        "spec.sessions.redis.embedded.qq: is not a field; spec.sessions.redis.embedded has none",
+        "spec.sessions.redis.embedded.qq: is not a field; spec.sessions.redis.embedded has template",
     ),
     "text for a number": ({"replicas": "1"}, "spec.replicas: must be an integer, not a string"),
     "a fraction": ({"replicas": 1.5}, "spec.replicas: must be an integer, not a number"),
@@ -62,11 +62,11 @@ SHAPES = {
     ),
     "no match": (
         {"migration": {"timeout": "hunter2"}},
-        "spec.migration.timeout: must match ^([0-9]{1,9}(ms|s|m|h))+$",
+        "spec.migration.timeout: must be a duration of whole numbers with ms, s, m, h or d, such as 90s, 1h30m or 90d",
     ),
     "a match and a new line": (
         {"migration": {"timeout": "5m\n"}},
-        "spec.migration.timeout: must match ^([0-9]{1,9}(ms|s|m|h))+$",
+        "spec.migration.timeout: must be a duration of whole numbers with ms, s, m, h or d, such as 90s, 1h30m or 90d",
     ),
     "too many": ({"replicas": 101}, "spec.replicas: must be at least 1 and at most 100"),
     "too long": ({"secrets.rotate": "x" * 65}, "spec.secrets.rotate: must have at most 64 characters"),
@@ -78,7 +78,8 @@ SHAPES = {
     "null where it is needed": ({"backup.schedule": None}, "spec.backup.schedule: is missing"),
     "a key in brackets": (
         {"web.template": {"labels": {"example.com/a": "?"}}},
-        "spec.web.template.labels[example.com/a]: must match ^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$",
+        "spec.web.template.labels[example.com/a]: must be letters, digits, -, _ and .,"
+        " with a letter or digit at both ends",
     ),
 }
 
@@ -149,6 +150,12 @@ def test_a_generated_name_is_judged_with_what_is_put_behind():
     assert "metadata.name must match" in found.message
 
 
+def test_a_namespace_that_cannot_be_is_told_in_words():
+    assert said(manifest(namespace="Loans")) == [
+        "metadata.namespace: must be lower case letters, digits and -, with a letter or digit at both ends"
+    ]
+
+
 def test_metadata_has_its_own_fields():
     assert said(manifest(lables={}, annotations={"a": 1})) == [
         "metadata.lables: is not a field; did you mean labels?",
@@ -169,3 +176,8 @@ def test_what_only_the_operator_refuses_is_told_too():
     (found,) = lint(manifest({"web.template": {"labels": {"k" * 400: "v"}}}))
     assert found.path == "spec"
     assert "317" in found.message
+
+
+def test_a_key_whose_dns_name_is_longer_than_any_is_found():
+    (found,) = lint(manifest({"web.template": {"labels": {f"{'k' * 254}/a": "v"}}}))
+    assert "web.template.labels takes keys" in found.message

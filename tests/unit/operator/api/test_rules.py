@@ -1,9 +1,12 @@
 """The rules inside the reconcile; the same cases run against a real API server in tests/operator/api."""
 
+import re
+
 import pytest
 
 from ccl_operator.api.rules import RULES, violations
-from ccl_operator.api.v1alpha1 import SpecRefused, parse_spec
+from ccl_operator.api.schema import structural
+from ccl_operator.api.v1alpha1 import Spec, SpecRefused, parse_spec
 from tests.unit.operator.api.rule_cases import CASES, GOOD, changed
 
 
@@ -44,6 +47,34 @@ def test_every_rule_that_needs_one_object_only_has_a_case():
 
 def test_messages_of_rules_are_unique():
     assert len({rule.message for rule in RULES}) == len(RULES)
+
+
+@pytest.mark.parametrize("message", [rule.message for rule in RULES])
+def test_the_message_of_a_rule_is_one_sentence_that_begins_with_the_field_and_says_what_is_allowed(message):
+    field, _, rest = message.partition(" ")
+    assert field == "metadata.name" or field_of_the_specification(field)
+    assert re.search(r"\b(must|needs?|requires|takes|cannot)\b", rest)
+    assert not re.search(r"[.] [A-Z]|[.!]$", message)
+    assert len(message) <= 200
+
+
+def field_of_the_specification(path):
+    place = structural(Spec)
+    for step in path.split("."):
+        place = place.get("properties", {}).get(step)
+        if place is None:
+            return False
+    return True
+
+
+def test_a_text_without_its_form_is_told_in_words():
+    with pytest.raises(SpecRefused) as refused:
+        parse_spec({"spec": changed(GOOD, {"image": "hunter2 x", "web.template": {"nodeSelector": {"a": "-"}}})})
+    assert refused.value.problems == (
+        "spec.image: must be an image reference, such as registry.example/ccl-service:1.4.0,"
+        " perhaps with @sha256: and 64 hex digits",
+        "spec.web.template.nodeSelector.a: must be letters, digits, -, _ and ., with a letter or digit at both ends",
+    )
 
 
 def test_a_spec_of_the_wrong_shape_is_refused_with_the_path_and_without_the_value():

@@ -5,6 +5,7 @@ from typing import Annotated
 import pytest
 from pydantic import Field
 
+from ccl_operator.api import forms
 from ccl_operator.api.schema import Unbounded, crd, structural
 from ccl_operator.api.shape import Shape
 from hack.codegen import stale
@@ -38,6 +39,16 @@ def test_every_node_has_a_type_and_none_of_what_structural_schemas_forbid():
 def test_every_field_is_explained(part):
     found = nodes(root()["properties"][part], part)
     assert [path for path, node in found if "description" not in node and not path.endswith("[]")] == []
+
+
+def test_every_pattern_has_words_for_what_does_not_match():
+    def patterns(node):
+        found = {node["pattern"]} if "pattern" in node else set()
+        below = [*node.get("properties", {}).values(), node.get("items"), node.get("additionalProperties")]
+        return found.union(*(patterns(each) for each in below if each))
+
+    assert patterns(root()) - forms.WORDS.keys() == set()
+    assert len(patterns(root())) > 5
 
 
 def test_a_status_has_no_defaults_because_it_says_only_what_was_written():

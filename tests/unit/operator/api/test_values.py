@@ -29,7 +29,7 @@ def test_durations_add_up_their_parts():
     assert seconds("1500ms") == 2
 
 
-@pytest.mark.parametrize("text", ["", "5", "1d", "-5s", "1.5s"])
+@pytest.mark.parametrize("text", ["", "5", "1w", "-5s", "1.5s", "9999999h", "1m\n"])
 def test_what_is_no_duration_is_refused(text):
     with pytest.raises(ValueError, match="is not a duration"):
         duration(text)

@@ -4,6 +4,7 @@ import pytest
 
 from ccl_operator import names
 from ccl_operator.api.v1alpha1 import Backup
+from ccl_operator.api.workload import Template
 from ccl_operator.manifests import backup, migrate
 from ccl_operator.manifests.meta import Target
 
@@ -20,7 +21,7 @@ WANTED = Backup.model_validate(
 
 
 def cron_spec():
-    return backup.cron_job(TARGET, WANTED, image="backup:17")["spec"]
+    return backup.cron_job(TARGET, WANTED, image="backup:17", placed=Template())["spec"]
 
 
 def test_backups_never_overlap_and_follow_the_wanted_clock():
@@ -64,7 +65,7 @@ def test_a_backup_volume_that_is_there_keeps_its_size(present, wanted):
 
 
 def test_a_migration_needs_only_the_databases_address_and_has_a_deadline():
-    built = migrate.job(TARGET, "0123456789", "image:1", attempt=4, timeout_seconds=600)
+    built = migrate.job(TARGET, "0123456789", "image:1", attempt=4, timeout_seconds=600, placed=Template())
     (container,) = built["spec"]["template"]["spec"]["containers"]
     assert container["command"] == ["ccl-service", "migrate"]
     assert [each["name"] for each in container["env"]] == [

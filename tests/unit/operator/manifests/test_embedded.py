@@ -1,7 +1,7 @@
 """The embedded PostgreSQL and Redis."""
 
 from ccl_operator import names
-from ccl_operator.api.v1alpha1 import EmbeddedDatabase
+from ccl_operator.api.v1alpha1 import EmbeddedDatabase, EmbeddedRedis
 from ccl_operator.manifests import embedded
 from ccl_operator.manifests.meta import Target
 
@@ -29,7 +29,7 @@ def test_the_password_of_postgres_is_never_on_a_command_line():
 
 
 def test_redis_answers_others_than_itself_and_writes_nothing():
-    (container,) = embedded.redis(TARGET, "valkey:8")["spec"]["template"]["spec"]["containers"]
+    (container,) = embedded.redis(TARGET, EmbeddedRedis(), "valkey:8")["spec"]["template"]["spec"]["containers"]
     options = dict(zip(container["command"][1::2], container["command"][2::2], strict=True))
     assert options["--protected-mode"] == "no"
     assert options["--save"] == ""
