@@ -55,9 +55,13 @@ def postgres(target: Target, wanted: EmbeddedDatabase, image: str) -> dict[str, 
         terminationGracePeriodSeconds=60,
         **pods.pulling(target.pulls),
     )
-    parts: dict[str, Any] = {"volumeClaimTemplates": [_volume_claim_template(target, wanted)]}
-    if not target.keep:
-        parts["persistentVolumeClaimRetentionPolicy"] = {"whenDeleted": "Delete", "whenScaled": "Retain"}
+    parts: dict[str, Any] = {
+        "volumeClaimTemplates": [_volume_claim_template(target, wanted)],
+        "persistentVolumeClaimRetentionPolicy": {
+            "whenDeleted": "Retain" if target.keep else "Delete",
+            "whenScaled": "Retain",
+        },
+    }
     template = pods.template(names.labels(target.instance, names.POSTGRES), spec, wanted.template)
     return _stateful_set(target, names.POSTGRES, names.postgres(target.instance), template, parts)
 
