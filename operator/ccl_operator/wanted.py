@@ -12,6 +12,7 @@ from ccl_operator.actions import Manifest, Resource
 from ccl_operator.api.rules import violations
 from ccl_operator.api.status import Images, Status
 from ccl_operator.api.v1alpha1 import Spec, SpecRefused, most_web_pods, parse_spec
+from ccl_operator.api.values import whole_bytes
 from ccl_operator.config import Config
 from ccl_operator.inventory import Inventory
 from ccl_operator.manifests import embedded, pooler
@@ -217,6 +218,11 @@ def _missing(found: Inventory, spec: Spec, images: Images, instance: str) -> str
             return (
                 f"database.embedded.version: the kept volume {names.postgres_volume(instance)} holds PostgreSQL {held}"
             )
+    if spec.backup is not None:
+        kept = found.get(names.VOLUME_CLAIM, names.backups(instance))
+        size = kept["spec"]["resources"]["requests"]["storage"] if kept is not None else None
+        if size is not None and whole_bytes(spec.backup.destination.pvc.size) > whole_bytes(size):
+            return f"backup.destination.pvc.size: the kept volume {names.backups(instance)} has {size}"
     if spec.sessions.redis is not None and spec.sessions.redis.embedded is not None and images.redis is None:
         return "sessions.redis.embedded: the operator has no image for it"
     if spec.database.pooled is not None and images.pgbouncer is None:

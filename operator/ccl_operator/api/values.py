@@ -15,8 +15,9 @@ from pydantic import Field
 from ccl_operator.api import forms
 
 _UNITS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_BINARY: Final = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
-_DECIMAL: Final = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+#: Up to E, which the specification does not take: the API server writes 1024Ti as 1Pi.
+_BINARY: Final = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60}
+_DECIMAL: Final = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}
 
 Duration = Annotated[str, Field(pattern=forms.DURATION, max_length=20, json_schema_extra={"format": "duration"})]
 Cpu = Annotated[str, Field(pattern=forms.CPU, max_length=10)]

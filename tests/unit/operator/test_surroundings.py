@@ -195,3 +195,17 @@ def test_more_jobs_pods_work_only_for_the_revision_with_the_traffic(promoted):
     promoted.change(jobs={"replicas": 3})
     promoted.run()
     assert promoted.replicas(names.jobs("ccl", promoted.status["stable"]["revision"])) == 3
+
+
+def test_backups_that_are_taken_up_again_do_not_pretend_to_have_more_room(promoted):
+    promoted.change(backup=None)
+    promoted.run()
+    promoted.change(backup={**SPEC["backup"], "destination": {"pvc": {"size": "2Gi"}}})
+    promoted.run()
+    assert promoted.condition("Stalled") == ("True", "InvalidSpec")
+    assert promoted.condition_message("Stalled") == "backup.destination.pvc.size: the kept volume ccl-backups has 1Gi"
+    promoted.change(backup={**SPEC["backup"], "destination": {"pvc": {"size": "512Mi"}}})
+    promoted.run()
+    assert promoted.status["phase"] == "Ready"
+    claim = promoted.get(names.VOLUME_CLAIM, "ccl-backups")["spec"]
+    assert claim["resources"]["requests"]["storage"] == "1Gi"

@@ -17,7 +17,15 @@ def test_cpu_is_spelled_as_the_api_server_stores_it(text, wanted):
 
 @pytest.mark.parametrize(
     ("text", "wanted"),
-    [("1024Mi", "1Gi"), ("0.5Gi", "512Mi"), ("1536Mi", "1536Mi"), ("1000M", "1G"), ("1.5G", "1500M"), ("512", "512")],
+    [
+        ("1024Mi", "1Gi"),
+        ("0.5Gi", "512Mi"),
+        ("1536Mi", "1536Mi"),
+        ("1000M", "1G"),
+        ("1.5G", "1500M"),
+        ("512", "512"),
+        ("2048Ti", "2Pi"),
+    ],
 )
 def test_bytes_are_spelled_as_the_api_server_stores_them(text, wanted):
     assert canonical_bytes(text) == wanted
