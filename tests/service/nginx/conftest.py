@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from email.message import Message
 from functools import cached_property
@@ -151,10 +151,15 @@ def rendered(folder: Path, ports: tuple[int, int], tls: int, plain: int, certifi
 
 
 @contextlib.contextmanager
-def nginx(ports: tuple[int, int], certificate: tuple[Path, Path]) -> Iterator[Balancer]:
+def nginx(
+    ports: tuple[int, int],
+    certificate: tuple[Path, Path],
+    render: Callable[[Path, tuple[int, int], int, int, tuple[Path, Path]], str] = rendered,
+) -> Iterator[Balancer]:
+    """nginx with what ``render`` makes of its folder, ports and certificate."""
     folder = Path(tempfile.mkdtemp(prefix="ccl-nginx-"))
     tls, plain = free_port(), free_port()
-    (folder / "ccl.conf").write_text(rendered(folder, ports, tls, plain, certificate))
+    (folder / "ccl.conf").write_text(render(folder, ports, tls, plain, certificate))
     frame = FRAME if os.geteuid() == 0 else FRAME.replace("user root;", "")
     (folder / "nginx.conf").write_text(frame.format(folder=folder))
     program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/sbin") or "nginx"
