@@ -7,6 +7,7 @@ import pydantic_core
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ccl_contract.chat import ChatAction
+from ccl_service.platform.fields import without_controls
 
 MAX_REPLY: Final = 2000
 _BOUNDARY: Final = re.compile(r"(?<=[.!?…])[\"')\]]*\s+(?=\S)|\n+")
@@ -59,7 +60,8 @@ class AnswerReader:
         return answer.action, self._cut(answer.reply, last=True)
 
     def _cut(self, reply: str, *, last: bool) -> list[str]:
-        rest = reply[self._released : MAX_REPLY]
+        # a visitor can talk a model into any character, and neither the database nor a terminal takes them all
+        rest = without_controls(reply)[self._released : MAX_REPLY]
         pieces, start = [], 0
         for boundary in _BOUNDARY.finditer(rest):
             pieces.append(rest[start : boundary.end()].strip())

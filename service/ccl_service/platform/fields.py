@@ -44,6 +44,11 @@ def clean(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def without_controls(text: str) -> str:
+    """``text`` without the characters that ``clean`` refuses: for whoever cannot be told to write it anew."""
+    return _REFUSED.sub("", text)
+
+
 def plausible(moment: datetime) -> datetime:
     """``moment``, unless its year is none that anybody means: the ends of the calendar overflow in other time zones.
 

@@ -30,6 +30,14 @@ async def test_what_the_visitor_saw_is_what_is_stored(system: System) -> None:
     assert message["text"] == answer == " ".join(seen)
 
 
+async def test_control_characters_that_a_model_writes_reach_nobody(system: System) -> None:
+    system.openai.script(Rule(match="speak", reply={"action": "continue", "reply": "He\u0000llo.\u001b[2J Well?"}))
+    async with converse(system.url) as chat:
+        assert await chat.say("please speak") == "Hello.[2J Well?"
+    run = await system.one("SELECT outcome FROM agent_runs")
+    assert run["outcome"] == "answered"
+
+
 async def test_the_answer_leaves_an_account_with_model_tokens_and_cost(system: System) -> None:
     lead_id, token = await system.lead()
     async with converse(system.url, return_token=token) as chat:

@@ -21,6 +21,12 @@ def read(content: str, size: int) -> tuple[list[str], ChatAction]:
     return got + rest, action
 
 
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_control_characters_are_left_out_however_the_text_is_cut(size: int) -> None:
+    content = json.dumps({"action": "continue", "reply": "\u0000He\u0000llo.\u001b\u0007 \u0085Well?\n\u0000"})
+    assert read(content, size) == (["Hello.", "Well?"], ChatAction.CONTINUE)
+
+
 def test_a_sentence_is_given_as_soon_as_the_next_one_begins() -> None:
     reader = AnswerReader()
     assert reader.feed('{"action":"continue","reply":"One. ') == []
