@@ -35,7 +35,18 @@ log = structlog.get_logger("ccl.server")
 class ProblemHandler(RequestHandler):
     """Answers what never reaches the application (bytes that are not HTTP) with a problem that repeats nothing."""
 
-    __slots__ = ("_count", "_deadline", "_doorman", "_place", "_plain", "_refuser", "_unread", "judged", "whole")
+    __slots__ = (
+        "_count",
+        "_deadline",
+        "_doorman",
+        "_idle_since",
+        "_place",
+        "_plain",
+        "_refuser",
+        "_unread",
+        "judged",
+        "whole",
+    )
 
     def __init__(self, manager: web.Server, doorman: Doorman, refuser: Refuser, count: Count, **kwargs: Any) -> None:
         super().__init__(manager, **kwargs)
@@ -47,6 +58,8 @@ class ProblemHandler(RequestHandler):
         self.judged = self.whole = False
         self._place: Place | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        #: When the last request was refused here, as long as the deadline is one for the next.
+        self._idle_since: float | None = None
         self._unread: Unread | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -125,9 +138,25 @@ class ProblemHandler(RequestHandler):
         secure = _SAYS_HTTPS in data.lower() and self._doorman.trusts(self.transport.get_extra_info("peername"))
         # an id need not be hard to guess, and this costs a tenth of a uuid
         self.transport.write((b"%032x" % random.getrandbits(128)).join(TURNED_AWAY[secure]))
-        self._head_is_here()
-        self._deadline = asyncio.get_running_loop().call_later(KEEPALIVE_SECONDS, self.force_close)
+        self._expect_next()
         return True
+
+    def _expect_next(self) -> None:
+        """Close the connection when nothing comes for long. One timer for all refusals: a new one for each costs more
+        than the rest of it."""
+        loop = asyncio.get_running_loop()
+        if self._idle_since is None:
+            self._head_is_here()
+            self._deadline = loop.call_later(KEEPALIVE_SECONDS, self._idle)
+        self._idle_since = loop.time()
+
+    def _idle(self) -> None:
+        loop = asyncio.get_running_loop()
+        rest = KEEPALIVE_SECONDS - (loop.time() - self._idle_since) if self._idle_since is not None else 0.0
+        if rest > 0:
+            self._deadline = loop.call_later(rest, self._idle)
+        else:
+            self.force_close()
 
     def _expect_head(self) -> None:
         loop = asyncio.get_running_loop()
@@ -136,7 +165,7 @@ class ProblemHandler(RequestHandler):
     def _head_is_here(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
-            self._deadline = None
+            self._deadline = self._idle_since = None
 
     def handle_error(
         self,

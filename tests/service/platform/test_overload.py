@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
+from ccl_service.platform import server
 from ccl_service.platform.assembly import Service
 from ccl_service.platform.middleware import SECURITY_HEADERS
 from ccl_service.platform.shedding import FULL_WAIT_SECONDS, Shedder
@@ -106,6 +108,21 @@ async def test_a_connection_that_has_sent_a_body_is_refused_like_a_new_one(clien
         pressure.seconds = 10.0
         (_, ours, _), (_, theirs, _) = [await one.ask("GET /api/leads") for one in (used, new)]
     assert ours.keys() == theirs.keys()
+
+
+async def test_a_connection_is_closed_when_nothing_follows_the_last_refusal(
+    client: Client, pressure: Pressure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "KEEPALIVE_SECONDS", 1.5)
+    pressure.seconds = 10.0
+    async with connected(client) as connection:
+        assert (await connection.ask("GET /live"))[0] == 200  # which aiohttp's own time, the usual one, is for
+        began = time.monotonic()
+        while time.monotonic() - began < 2.0:
+            assert (await connection.ask("GET /api/leads"))[0] == 503
+            await asyncio.sleep(0.1)
+        with pytest.raises(asyncio.IncompleteReadError):
+            await connection.answer()
 
 
 @pytest.mark.parametrize("seconds", [0.24, 10.0])
