@@ -85,8 +85,16 @@ class ByHand:
             self._finish(job)
         for deployment in self._list(names.DEPLOYMENT):
             self._scale(deployment)
+        self._collect_pods()
         for service in self._list(names.SERVICE):
             self._endpoints(service)
+
+    def _collect_pods(self) -> None:
+        """Pods go with what made them, as the garbage collector sees to."""
+        makers = {each["metadata"]["uid"] for kind in (names.DEPLOYMENT, names.JOB) for each in self._list(kind)}
+        for pod in self._list(names.POD):
+            if not any(owner["uid"] in makers for owner in pod["metadata"].get("ownerReferences", ())):
+                self._api.delete(names.POD, self._namespace, pod["metadata"]["name"])
 
     def _list(self, resource: Resource) -> list[Json]:
         return self._api.list(resource, self._namespace)

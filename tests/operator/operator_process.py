@@ -18,6 +18,7 @@ IMAGES: Final = {
     "CCL_IMAGE_POSTGRES_17": "docker.io/library/postgres:17",
     "CCL_IMAGE_BACKUP_17": "localhost/ccl/ccl-backup:test",
     "CCL_IMAGE_REDIS": "docker.io/valkey/valkey:8",
+    "CCL_IMAGE_PGBOUNCER": "localhost/ccl/pgbouncer:test",
 }
 #: Seconds; generous, because two cores may be shared with a build.
 DEADLINE: Final = 30.0
