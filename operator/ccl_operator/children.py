@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ccl_operator import copies, inventory, names, secrets, surroundings
 from ccl_operator import facts as read
-from ccl_operator import inventory, names, secrets, surroundings
 from ccl_operator.actions import Apply, Delete, Manifest, Resource
 from ccl_operator.api.values import seconds
 from ccl_operator.inventory import Inventory
@@ -61,15 +61,15 @@ def applies(wanted: Wanted, found: Inventory, state: State, facts: Facts) -> tup
     roles = Roles.of(state, facts)
     every = [
         *_credentials(wanted, found),
-        *surroundings.identity(wanted),
-        *_embedded(wanted, found),
-        *_pooler(wanted, found),
+        *surroundings.identity(wanted, found, roles.stable),
+        *_embedded(wanted, found, state),
+        *_pooler(wanted, found, state),
         *_services(wanted, roles),
         *_revisions(wanted, found, roles),
         *_migration(wanted, state, roles),
         *_deployments(wanted, roles),
         *_backups(wanted, found, roles),
-        *surroundings.applies(wanted, roles.stable),
+        *surroundings.applies(wanted, state),
     ]
     return _free(every, found)
 
@@ -99,26 +99,30 @@ def _credentials(wanted: Wanted, found: Inventory) -> Iterator[Apply]:
         yield Apply(names.SECRET, manifest, once=known is None, resource_version=version)
 
 
-def _embedded(wanted: Wanted, found: Inventory) -> Iterator[Apply]:
+def _embedded(wanted: Wanted, found: Inventory, state: State) -> Iterator[Apply]:
     target, images = wanted.target, wanted.images
     database = wanted.spec.database.embedded
-    if database is not None and images.postgres and _may_run(wanted, found, names.postgres(target.instance)):
+    if database is not None and images.postgres and _may_run(wanted, found, state, names.postgres(target.instance)):
         yield Apply(names.SERVICE, embedded.service(target, names.POSTGRES))
         yield Apply(names.STATEFUL_SET, embedded.postgres(target, database, images.postgres))
     redis = wanted.spec.sessions.redis and wanted.spec.sessions.redis.embedded
-    if redis and images.redis and _may_run(wanted, found, names.redis(target.instance)):
+    if redis and images.redis and _may_run(wanted, found, state, names.redis(target.instance)):
         yield Apply(names.SERVICE, embedded.service(target, names.REDIS))
         yield Apply(names.STATEFUL_SET, embedded.redis(target, redis, images.redis))
 
 
-def _pooler(wanted: Wanted, found: Inventory) -> Iterator[Apply]:
-    target, asked, image = wanted.target, wanted.spec.database.pooled, wanted.images.pgbouncer
-    if asked is None or not image or not wanted.credentials.pooled:
+def _pooler(wanted: Wanted, found: Inventory, state: State) -> Iterator[Apply]:
+    """For all revisions in use that go through it, as each was proven: what is asked for now may be refused."""
+    target, asked, image = wanted.target, wanted.spec.database.pooler, wanted.images.pgbouncer
+    in_use = [wanted.copies[name] for name in state.in_use if name in wanted.copies]
+    routes = copies.routes(target, in_use, wanted.today)
+    if asked is None or not image or not routes:
         return
-    if wanted.refusal is not None and found.get(names.DEPLOYMENT, names.pgbouncer(target.instance)) is None:
-        return
-    hash_key = wanted.credentials.keys[secrets.HASH_KEY]
-    yield Apply(names.SECRET, pooler.secret(target, asked, wanted.credentials.pooled, hash_key))
+    present = found.get(names.SECRET, names.pgbouncer(target.instance)) is not None
+    known = "DATABASE_URL" in wanted.today and len(in_use) == len(state.in_use)
+    if known or not present:
+        hash_key = wanted.credentials.keys[secrets.HASH_KEY]
+        yield Apply(names.SECRET, pooler.secret(target, asked, routes, hash_key))
     yield Apply(names.SERVICE, pooler.service(target))
     yield Apply(names.DEPLOYMENT, pooler.deployment(target, asked, image))
     budget = pooler.disruption_budget(target, asked)
@@ -126,9 +130,9 @@ def _pooler(wanted: Wanted, found: Inventory) -> Iterator[Apply]:
         yield Apply(names.DISRUPTION_BUDGET, budget)
 
 
-def _may_run(wanted: Wanted, found: Inventory, name: str) -> bool:
-    """Refused secrets keep pods from being made, not from being kept."""
-    return wanted.refusal is None or found.get(names.STATEFUL_SET, name) is not None
+def _may_run(wanted: Wanted, found: Inventory, state: State, name: str) -> bool:
+    """A refusal keeps the first pods from being made; what a stable revision relies on is kept and comes back."""
+    return wanted.refusal is None or state.stable is not None or found.get(names.STATEFUL_SET, name) is not None
 
 
 def _services(wanted: Wanted, roles: Roles) -> Iterator[Apply]:
@@ -148,9 +152,10 @@ def _revisions(wanted: Wanted, found: Inventory, roles: Roles) -> Iterator[Apply
     target = wanted.target
     for revision in _in_use(wanted, roles):
         yield Apply(names.CONFIG_MAP, credentials.env(target, revision.name, revision.env), once=True)
-        if wanted.goal is not None and revision.name == wanted.goal.name:
-            # Only of the goal are the values at hand; the stable revision's copy is immutable and stays as it is.
-            yield Apply(names.SECRET, credentials.ext(target, revision.name, wanted.credentials.external), once=True)
+        if revision.name in wanted.copies:
+            # A copy that was lost is at hand only when today's values are the same.
+            copy = wanted.copies[revision.name]
+            yield Apply(names.SECRET, credentials.ext(target, revision.name, copy), once=True)
         manifests = found.all(names.CONTROLLER_REVISION)
         present = found.get(names.CONTROLLER_REVISION, names.controller_revision(target.instance, revision.name))
         number = int(present["revision"]) if present is not None else next_number(manifests)
@@ -181,10 +186,9 @@ def _deployments(wanted: Wanted, roles: Roles) -> Iterator[Apply]:
             template = revision.template(component)
             built = service_pods.deployment(wanted.target, component, revision.name, template, replicas=replicas)
             yield Apply(names.DEPLOYMENT, built)
-        if revision.name == roles.stable:
-            budget = network.disruption_budget(wanted.target, revision.name, replicas=wanted.spec.replicas)
-            if budget is not None:
-                yield Apply(names.DISRUPTION_BUDGET, budget)
+        budget = network.disruption_budget(wanted.target, revision.name, replicas=wanted.spec.replicas)
+        if budget is not None:
+            yield Apply(names.DISRUPTION_BUDGET, budget)
 
 
 def _backups(wanted: Wanted, found: Inventory, roles: Roles) -> Iterator[Apply]:
@@ -199,19 +203,17 @@ def _backups(wanted: Wanted, found: Inventory, roles: Roles) -> Iterator[Apply]:
         yield Apply(names.CRON_JOB, backup.cron_job(target, spec, image=wanted.images.backup, placed=placed))
 
 
-def deletes(wanted: Wanted, found: Inventory, state: State, facts: Facts) -> tuple[Delete, ...]:
+def deletes(wanted: Wanted, found: Inventory, state: State) -> tuple[Delete, ...]:
     """What is to go: revisions that nobody needs, and parts that are no longer asked for."""
-    roles = Roles.of(state, facts)
-    in_use = {name for name in (roles.stable, roles.candidate) if name is not None}
-    kept = in_use | {each.revision for each in state.rollout.retiring}
+    kept = set(state.in_use)
     doomed = [
         (resource, manifest)
         for resource in _BY_REVISION
         for manifest in found.all(resource)
-        if _superfluous(resource, manifest, kept, roles, state)
+        if _superfluous(wanted, resource, manifest, kept, state)
     ]
     doomed += _not_asked_for(wanted, found, state)
-    doomed += surroundings.superfluous(wanted, found, roles.stable)
+    doomed += surroundings.superfluous(wanted, found, state)
     doomed += [(names.CONTROLLER_REVISION, each) for each in _old_history(found.all(names.CONTROLLER_REVISION), kept)]
     return tuple(_delete(resource, manifest) for resource, manifest in doomed if _may_go(manifest))
 
@@ -220,14 +222,14 @@ def _may_go(manifest: Manifest) -> bool:
     return not inventory.terminating(manifest) and not belongs_to_another_kind(manifest)
 
 
-def _superfluous(resource: Resource, manifest: Manifest, kept: set[str], roles: Roles, state: State) -> bool:
+def _superfluous(wanted: Wanted, resource: Resource, manifest: Manifest, kept: set[str], state: State) -> bool:
     revision = inventory.label(manifest, names.REVISION_LABEL)
     if revision is None:
         return False
     if resource == names.JOB and revision == state.rollout.revision:
         # The Job of an aborted rollout stays for its logs, until the next attempt needs the name.
         return read.is_earlier_attempt(manifest, state.rollout) and read.is_finished(manifest)
-    if resource == names.DISRUPTION_BUDGET and revision != roles.stable:
+    if resource == names.DISRUPTION_BUDGET and wanted.spec.replicas < 2:
         return True
     return revision not in kept
 
@@ -237,16 +239,14 @@ def _not_asked_for(wanted: Wanted, found: Inventory, state: State) -> list[tuple
     gone: list[tuple[Resource, str]] = []
     if spec.backup is None:
         gone.append((names.CRON_JOB, names.backup(instance)))
-    if spec.replicas < 2 and state.stable is not None:
-        gone.append((names.DISRUPTION_BUDGET, names.web(instance, state.stable.revision)))
     settled = wanted.goal is not None and state.stable is not None and state.stable.revision == wanted.goal.name
     if settled and not state.rollout.retiring and wanted.images.redis is None:
         # Not earlier: until the switch the stable revision still counts in it.
         gone += [(names.STATEFUL_SET, names.redis(instance)), (names.SERVICE, names.redis(instance))]
-    if settled and not state.rollout.retiring and spec.database.pooled is None:
+    if settled and not any(map(wanted.is_pooled, state.in_use)) and spec.database.pooled is None:
         kinds = (names.DEPLOYMENT, names.SERVICE, names.DISRUPTION_BUDGET, names.SECRET)
         gone += [(kind, names.pgbouncer(instance)) for kind in kinds]
-    if spec.database.pooled is not None and spec.database.pooled.replicas < 2:
+    if spec.database.pooler is not None and spec.database.pooler.replicas < 2:
         gone.append((names.DISRUPTION_BUDGET, names.pgbouncer(instance)))
     present = [(resource, found.get(resource, name)) for resource, name in gone]
     return [(resource, manifest) for resource, manifest in present if manifest is not None]

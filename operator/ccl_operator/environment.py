@@ -33,6 +33,8 @@ EXTERNAL: Final = (
     "OPENAI_API_KEY",
     "SENTRY_DSN",
 )
+#: In a revision's copy of the referenced values: the URL of the server behind the pooler. The pods only carry it.
+POOLED_SERVER: Final = "PGBOUNCER_SERVER_URL"
 FIELDS: Final[Mapping[str, str]] = {"POD_NAME": "metadata.name", "POD_NAMESPACE": "metadata.namespace"}
 VARIABLES: Final = (
     "BODY_LIMIT_BYTES",
@@ -96,6 +98,11 @@ def generated_keys(spec: Spec) -> tuple[str, ...]:
         "SESSION_SECRET": spec.secrets.session,
     }
     return tuple(name for name in KEY_FILES if sources[name].secret_key_ref is None)
+
+
+def urls(variable: str, value: str) -> list[str]:
+    """The URLs that a variable holds: one, or a list separated by commas."""
+    return [each.strip() for each in value.split(",") if each.strip()] if variable.endswith("_URLS") else [value]
 
 
 def _http(http: Http) -> dict[str, str | None]:

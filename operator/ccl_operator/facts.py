@@ -1,6 +1,7 @@
 """What the rollout may look at, read off the observed objects. Pure."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from pydantic import ValidationError
@@ -107,6 +108,18 @@ def service_pods(found: Inventory) -> tuple[Manifest, ...]:
 def _unscheduled(pod: Manifest) -> bool:
     scheduled = inventory.condition(pod, "PodScheduled")
     return scheduled is not None and scheduled["status"] == "False"
+
+
+def lingering(found: Inventory, revisions: Collection[str], now: datetime) -> Counter[str]:
+    """Number of service pods of other revisions that still run, by revision. One that should have ended by now is on a
+    node that does not answer: nothing is known of it, and nothing waits for it."""
+    count: Counter[str] = Counter()
+    for pod in (*found.pods(names.WEB), *found.pods(names.JOBS)):
+        revision = inventory.label(pod, names.REVISION_LABEL)
+        due = inventory.moment(pod["metadata"].get("deletionTimestamp"))
+        if revision is not None and revision not in revisions and not inventory.ended(pod) and (not due or due > now):
+            count[revision] += 1
+    return count
 
 
 def _waiting_for(found: Inventory, instance: str, spec: Spec) -> tuple[str, ...]:

@@ -98,6 +98,11 @@ def up_to_date(workload: Manifest) -> bool:
     return int((workload.get("status") or {}).get("observedGeneration", -1)) >= generation
 
 
+def wanted_replicas(workload: Manifest | None) -> int:
+    """spec.replicas, 1 by default; 0 when the workload is missing."""
+    return 0 if workload is None else int(workload["spec"].get("replicas", 1))
+
+
 def ready_replicas(workload: Manifest | None) -> int:
     """status.readyReplicas; 0 when the workload is missing or its status is of an older specification."""
     if workload is None or not up_to_date(workload):

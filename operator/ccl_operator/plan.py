@@ -10,13 +10,14 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from ccl_contract.readiness import ReadinessReport
-from ccl_operator import backup_health, children, facts, inventory, names, report, rollout
+from ccl_operator import backup_health, children, facts, inventory, names, pooling, report, rollout
 from ccl_operator.actions import Apply, Delete, Plan, ProbeTarget
 from ccl_operator.api.status import (
     BackupStatus,
     DatabaseServer,
     Images,
     SchemaEpochs,
+    StableRevision,
     Status,
     parse_status,
     render_status,
@@ -108,7 +109,8 @@ def _first(this: _Pass) -> Plan:
 
 
 def _refused(this: _Pass, refusal: Refusal) -> Plan:
-    """Without a readable specification nothing can be kept up either; what runs is left as it is, and told."""
+    """Without a readable specification nothing can be kept up, and before the first revision there is nothing; what
+    runs is left as it is, and told."""
     state = State(this.known.stable, this.known.rollout)
     findings = Findings(
         state=state,
@@ -136,7 +138,7 @@ def _move(this: _Pass, wanted: Wanted) -> _Moved:
         state=state,
         facts=seen,
         applies=applies,
-        deletes=children.deletes(wanted, this.found, state, seen),
+        deletes=children.deletes(wanted, this.found, state),
         wake_at=rollout.wake_at(state, seen, facts.limits(wanted.spec), this.now),
         blocked=blocked or _foreign(this, applies),
     )
@@ -154,9 +156,29 @@ def _advance(this: _Pass, wanted: Wanted, state: State, seen: Facts) -> tuple[St
 
 
 def _facts(this: _Pass, wanted: Wanted, state: State) -> Facts:
-    return facts.gather(
+    seen = facts.gather(
         this.found, this.instance, wanted.spec, state.rollout, probes=this.observed.probes, now=this.now
     )
+    report = seen.migration.report
+    if report is not None and wanted.demand is not None:
+        short = pooling.shortfall(wanted.demand, max_connections=report.database.max_connections)
+        seen = replace(seen, shortfall=short)
+    return replace(seen, waiting_for=(*seen.waiting_for, *_crowding(this, wanted, state)))
+
+
+def _crowding(this: _Pass, wanted: Wanted, state: State) -> tuple[str, ...]:
+    """Pods on their way out, as long as their connections leave too few for a promotion."""
+    if this.known.database is None or wanted.demand is None:
+        return ()
+    staying = [each.revision for each in (state.stable, state.candidate) if each is not None]
+    held = {
+        revision: pods * (wanted.own_pool(revision) + pooling.PROBE)
+        for revision, pods in facts.lingering(this.found, staying, this.now).items()
+        if not wanted.is_pooled(revision)
+    }
+    if wanted.demand.total + sum(held.values()) <= this.known.database.max_connections:
+        return ()
+    return tuple(f"the connections of the pods of revision {revision}" for revision in sorted(held))
 
 
 def _told(this: _Pass, wanted: Wanted, moved: _Moved) -> Plan:
@@ -214,7 +236,7 @@ def _status(
         candidate=findings.state.candidate,
         rollout=findings.state.rollout,
         schema=_schema(facts_, answers) or this.known.schema_,
-        database=_database(facts_, answers) or this.known.database,
+        database=_database(facts_, answers, findings.state.stable) or this.known.database,
         secrets=this.known.secrets,
         backup=backup,
         images=images,
@@ -246,8 +268,8 @@ def _foreign(this: _Pass, applies: tuple[Apply, ...]) -> Verdict | None:
 
 
 def _secrets_verdict(wanted: Wanted) -> Verdict | None:
-    if wanted.refusal is not None:
-        return Verdict("False", wanted.refusal.reason, wanted.refusal.message)
+    if wanted.problems:
+        return Verdict("False", "SecretsInvalid", "; ".join(wanted.problems))
     return None if wanted.unread else Verdict("True", "SecretsValid", "")
 
 
@@ -304,9 +326,12 @@ def _schema(facts_: Facts | None, answers: tuple[ReadinessReport, ...]) -> Schem
     return SchemaEpochs(epoch=states[0].epoch, min_compatible=states[0].min_compatible) if states else None
 
 
-def _database(facts_: Facts | None, answers: tuple[ReadinessReport, ...]) -> DatabaseServer | None:
+def _database(
+    facts_: Facts | None, answers: tuple[ReadinessReport, ...], stable: StableRevision | None
+) -> DatabaseServer | None:
+    """The server as the stable pods know it: a candidate's may be another. Before the first, as it was migrated."""
     told = [answer.database for answer in answers if answer.database is not None]
-    if facts_ is not None and facts_.migration.report is not None:
+    if stable is None and facts_ is not None and facts_.migration.report is not None:
         told = [facts_.migration.report.database]
     if not told:
         return None

@@ -1,15 +1,17 @@
 """Whether the database has enough connections for all the pods that may exist at once. Pure arithmetic.
 
-At the height of a promotion two revisions run side by side at their full number, and the jobs pods of each.
+At the height of a promotion two revisions run side by side at their full number, each pod with the pool of its own
+revision. What runs beyond these two is on its way out; a new candidate waits for it when the two leave no room.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ccl_operator.api.v1alpha1 import Spec
+from ccl_operator.api.v1alpha1 import Pooler
+from ccl_operator.manifests.pooler import SURGE
 
-#: Revisions that hold connections at once: the stable one and the candidate.
-REVISIONS: Final = 2
 #: Beside its pool each service pod keeps one connection that only asks whether the database answers.
 PROBE: Final = 1
 #: Migration, backup with its snapshot, and people: connections past any pool.
@@ -20,35 +22,41 @@ RESERVED: Final = 3
 
 @dataclass(frozen=True)
 class Demand:
-    """Connections at the database: ``parts`` says in words how ``total`` comes about."""
+    """Connections at the database: ``parts`` says in words how ``total`` comes about, ``remedy`` what makes it less."""
 
     total: int
     parts: str
+    remedy: str
 
 
-def demand(spec: Spec, *, web_pods: int) -> Demand:
-    """The most connections that can be open at the server. ``web_pods``: the most of one revision."""
-    pooler = spec.database.pooled
+def demand(pools: Sequence[int], *, pods: int, pooler: Pooler | None) -> Demand:
+    """The most connections that can be open at the server.
+
+    ``pools``: the pool size of each revision whose pods connect themselves, at most ``pods`` of each. ``pooler``: what
+    stands between the server and the others; None when no revision goes through it.
+    """
+    counts = [(number * pods, "pods during a promotion", size + PROBE) for size, number in Counter(pools).items()]
     if pooler is not None:
-        servers = pooler.replicas * pooler.pool_size
-        total = servers + DIRECT + RESERVED
-        parts = f"{pooler.replicas} poolers x {pooler.pool_size}, {DIRECT} direct, {RESERVED} reserved"
-        return Demand(total, parts)
-    each = spec.database.pool.size + PROBE
-    count = REVISIONS * (web_pods + spec.jobs.replicas)
-    total = count * each + DIRECT + RESERVED
-    return Demand(total, f"{count} pods during a promotion x {each}, {DIRECT} direct, {RESERVED} reserved")
+        counts.append((pooler.replicas + SURGE, "poolers while they are replaced", pooler.pool_size))
+    smaller = [
+        *(["database.pool.size"] if pools else []),
+        *(["database.pooler.poolSize"] if pooler else []),
+        "replicas",
+    ]
+    return Demand(
+        total=sum(count * each for count, _, each in counts) + DIRECT + RESERVED,
+        parts=", ".join(
+            [*(f"{count} {what} x {each}" for count, what, each in counts), f"{DIRECT} direct, {RESERVED} reserved"]
+        ),
+        remedy=f"lower {' or '.join(smaller)}{'' if pooler else ', enable database.pooler'}, or raise max_connections",
+    )
 
 
-def shortfall(spec: Spec, *, web_pods: int, max_connections: int) -> str:
+def shortfall(asked: Demand, *, max_connections: int) -> str:
     """Why the pools do not fit the server, and what to change; empty when they do."""
-    asked = demand(spec, web_pods=web_pods)
     if asked.total <= max_connections:
         return ""
-    pooled = spec.database.pooled is not None
-    smaller = "database.pooler.poolSize or replicas" if pooled else "database.pool.size or replicas"
-    other = "" if pooled else ", enable database.pooler"
     return (
         f"database: {asked.total} connections may be needed ({asked.parts}) and the server allows {max_connections}; "
-        f"lower {smaller}{other}, or raise max_connections"
+        f"{asked.remedy}"
     )

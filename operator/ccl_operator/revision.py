@@ -43,6 +43,11 @@ class Revision:
         """Pod template of ``web`` or ``jobs``."""
         return {names.WEB: self.web, names.JOBS: self.jobs}[component]
 
+    def variables(self, component: str) -> dict[str, str]:
+        """What its pods get as plain text: the ConfigMap, and what the specification adds."""
+        items = self.template(component)["spec"]["containers"][0].get("env") or ()
+        return {**self.env, **{item["name"]: item["value"] for item in items if "value" in item}}
+
 
 def revision_name(spec: Spec, external_digest: str) -> str:
     """Ten hex characters over the normalised inputs. Fields at their default do not count, so a later version of the

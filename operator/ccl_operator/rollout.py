@@ -80,7 +80,8 @@ class CandidatePod:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a step may look at. ``waiting_for``: dependencies that are not ready, empty when all are.
+    """What a step may look at. ``waiting_for``: dependencies that are not ready, empty when all are. ``shortfall``: why
+    the server that was migrated has too few connections.
 
     ``settled``: the web Deployment runs exactly its ``wanted`` pods. ``old_jobs_gone``: no other revision's jobs pod is
     left. ``traffic_moved``: the Service's EndpointSlices hold the candidate's pods and no others.
@@ -88,6 +89,7 @@ class Facts:
 
     waiting_for: tuple[str, ...] = ()
     migration: Migration = Migration()
+    shortfall: str = ""
     wanted: int = 1
     settled: bool = False
     pods: tuple[CandidatePod, ...] = ()
@@ -114,6 +116,12 @@ class State:
         if self.rollout.phase not in ACTIVE:
             return None
         return Candidate(revision=self.rollout.revision, image=self.rollout.image)
+
+    @property
+    def in_use(self) -> tuple[str, ...]:
+        """Names of the revisions whose pods run or may come, each once: stable, candidate, those that retire."""
+        parts = (self.stable, self.candidate, *self.rollout.retiring)
+        return tuple(dict.fromkeys(part.revision for part in parts if part is not None))
 
 
 def advance(state: State, goal: Goal | None, facts: Facts, limits: Limits, now: datetime) -> State:
@@ -212,15 +220,8 @@ def _migrating(state: State, facts: Facts, limits: Limits, now: datetime) -> Sta
     if migration.failure:
         return _abort(state, "MigrationFailed", migration.failure)
     if migration.report is not None:
-        report = migration.report
-        epochs = (
-            f"built for epoch {report.own}, the database is at {report.epoch}, compatible from {report.min_compatible}"
-        )
-        if report.ahead:
-            return _abort(state, "SchemaAhead", f"the database has left this version behind: {epochs}")
-        if not report.compatible:
-            return _abort(state, "SchemaBehind", f"the database lacks migrations of this version: {epochs}")
-        return _enter(state, "Starting", now + limits.deadline)
+        unfit = _unfit(migration.report, facts.shortfall)
+        return _abort(state, *unfit) if unfit else _enter(state, "Starting", now + limits.deadline)
     state = _timed(state, migration, limits)
     if _late(state, now):
         return _abort(state, "MigrationDeadlineExceeded", "the migration did not report its end in time")
@@ -234,6 +235,16 @@ def _timed(state: State, migration: Migration, limits: Limits) -> State:
     if migration.timed_from is not None:
         return _with(state, deadline=migration.timed_from + limits.migration, message="")
     return state
+
+
+def _unfit(report: MigrationReport, shortfall: str) -> tuple[str, str] | None:
+    """Why the version cannot run on the database that it has migrated: reason and message."""
+    epochs = f"built for epoch {report.own}, the database is at {report.epoch}, compatible from {report.min_compatible}"
+    if report.ahead:
+        return "SchemaAhead", f"the database has left this version behind: {epochs}"
+    if not report.compatible:
+        return "SchemaBehind", f"the database lacks migrations of this version: {epochs}"
+    return ("InvalidSpec", shortfall) if shortfall else None
 
 
 def _starting(state: State, facts: Facts, limits: Limits, now: datetime) -> State:

@@ -9,7 +9,6 @@ import binascii
 import hashlib
 import hmac
 import json
-import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,28 +17,28 @@ from typing import Final
 
 from ccl_contract.keys import DEPLOYMENT_ID, Key, KeyFile, KeyState
 from ccl_contract.strength import MONITOR, weaknesses
+from ccl_contract.urls import POSTGRES, REDIS, UrlRefused, parse_dsn, parse_url
 from ccl_operator.actions import Manifest
 from ccl_operator.api.shape import SecretKeySelector
 from ccl_operator.api.v1alpha1 import KeySource, Spec
-from ccl_operator.environment import KEY_FILES, MONITOR_TOKEN, generated_keys
+from ccl_operator.environment import KEY_FILES, MONITOR_TOKEN, generated_keys, urls
+from ccl_operator.manifests import pooler
 
 HASH_KEY: Final = "hash-key"
 DATABASE: Final = "ccl"
 #: Bytes of entropy that one pass may use: three keys with their ids, identity, HMAC key, password, token.
 ENTROPY_BYTES: Final = 256
 _SCHEMES: Final[Mapping[str, tuple[str, ...]]] = {
-    "DATABASE_URL": ("postgresql://", "postgres://"),
-    "DATABASE_DIRECT_URL": ("postgresql://", "postgres://"),
-    "DATABASE_REPLICA_URLS": ("postgresql://", "postgres://"),
-    "REDIS_URL": ("redis://", "rediss://"),
+    "DATABASE_URL": POSTGRES,
+    "DATABASE_DIRECT_URL": POSTGRES,
+    "DATABASE_REPLICA_URLS": POSTGRES,
+    "REDIS_URL": REDIS,
 }
-#: Sentry's form of a project's address, as the service takes it.
-_DSN: Final = re.compile(r"https?://[^\s:@/]+(:[^\s@/]*)?@[^\s@/]+(/\S*)?/[0-9]+")
 
 
 @dataclass(frozen=True)
 class External:
-    """Values by variable; ``problems`` names what is wrong, in order; ``unread`` Secrets were not read yet."""
+    """Good values by variable; ``problems`` names what is wrong, in order; ``unread`` Secrets were not read yet."""
 
     values: Mapping[str, str]
     problems: tuple[str, ...] = ()
@@ -97,14 +96,33 @@ def collect(spec: Spec, referenced: Mapping[str, Manifest | None], embedded: Map
             values[variable] = value
         elif source.required:
             problems.append(f"{variable}: {_absence(source, secret)}")
-    problems += [
-        f"{name}: is not a {schemes[0]} URL"
-        for name, schemes in _SCHEMES.items()
-        if name in values and not all(each.startswith(schemes) for each in _urls(name, values[name]))
-    ]
-    if "SENTRY_DSN" in values and not _DSN.fullmatch(values["SENTRY_DSN"]):
-        problems.append("SENTRY_DSN: is not a DSN (https://key@host/project)")
-    return External(values=dict(sorted(values.items())), problems=tuple(problems), unread=tuple(sorted(unread)))
+    wrong = _doubtful(values, pooled=spec.database.pooled is not None)
+    return External(
+        values={name: value for name, value in sorted(values.items()) if name not in wrong},
+        problems=(*problems, *(f"{name}: {why}" for name, why in wrong.items())),
+        unread=tuple(sorted(unread)),
+    )
+
+
+def _doubtful(values: Mapping[str, str], *, pooled: bool) -> dict[str, str]:
+    """What is wrong with URLs, by variable."""
+    found = {}
+    for variable in sorted(values.keys() & {*_SCHEMES, "SENTRY_DSN"}):
+        why = _url_problem(variable, values[variable], pooled=pooled)
+        if why:
+            found[variable] = why
+    return found
+
+
+def _url_problem(variable: str, value: str, *, pooled: bool) -> str:
+    try:
+        if variable == "SENTRY_DSN":
+            parse_dsn(value)
+            return ""
+        parsed = [parse_url(each, *_SCHEMES[variable]) for each in urls(variable, value)]
+    except UrlRefused as refused:
+        return str(refused)
+    return pooler.unfit(parsed[0]) if pooled and variable == "DATABASE_URL" else ""
 
 
 def weak(values: Mapping[str, str], keys: Mapping[str, str], monitor: str, spec: Spec) -> tuple[str, ...]:
@@ -118,10 +136,6 @@ def digest(values: Mapping[str, str], hash_key: str) -> str:
     """HMAC-SHA256 of the values under the object's own key, as hex: nothing can be guessed from it."""
     text = json.dumps(dict(sorted(values.items())), separators=(",", ":"))
     return hmac.new(hash_key.encode(), text.encode(), hashlib.sha256).hexdigest()
-
-
-def _urls(variable: str, value: str) -> list[str]:
-    return [each.strip() for each in value.split(",")] if variable.endswith("_URLS") else [value]
 
 
 @dataclass(frozen=True)

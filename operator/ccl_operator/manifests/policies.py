@@ -6,10 +6,9 @@ Policies add up, so whoever needs more writes one of their own. Source: kubernet
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
 
+from ccl_contract.urls import HTTP, POSTGRES, REDIS, ServerUrl, UrlRefused, parse_url
 from ccl_operator import environment, names
-from ccl_operator.api.v1alpha1 import Spec
 from ccl_operator.api.workload import NetworkPolicy, Peer
 from ccl_operator.manifests import embedded, pooler
 from ccl_operator.manifests.meta import Target, child
@@ -18,6 +17,18 @@ HTTPS: Final = 443
 DNS: Final = 53
 NAMESPACE_LABEL: Final = "kubernetes.io/metadata.name"
 Rule = dict[str, Any]
+Addresses = Mapping[str, tuple[tuple[str, ...], int]]
+
+
+#: Variables that hold URLs → their schemes, and the usual port.
+_DATABASE: Final[Addresses] = dict.fromkeys(
+    ("DATABASE_URL", "DATABASE_DIRECT_URL", "DATABASE_REPLICA_URLS", environment.POOLED_SERVER),
+    (POSTGRES, embedded.POSTGRES_PORT),
+)
+_REDIS: Final[Addresses] = {"REDIS_URL": (REDIS, embedded.REDIS_PORT)}
+_PROVIDERS: Final[Addresses] = dict.fromkeys(
+    ("MAILGUN_BASE_URL", "OPENAI_BASE_URL", "OTEL_EXPORTER_OTLP_ENDPOINT", "SENTRY_DSN"), (HTTP, HTTPS)
+)
 
 
 @dataclass(frozen=True)
@@ -29,29 +40,23 @@ class Outside:
     providers: tuple[int, ...]
 
     @classmethod
-    def of(cls, spec: Spec, external: Mapping[str, str]) -> "Outside":
-        """``external``: the URLs that the pods get."""
-        urls = [external.get(name, "") for name in ("DATABASE_URL", "DATABASE_DIRECT_URL")]
-        urls += external.get("DATABASE_REPLICA_URLS", "").split(",")
-        accounts = (spec.secrets.mailgun, spec.secrets.openai)
-        addresses = [each.base_url for each in accounts if each is not None and each.base_url]
-        addresses += [spec.monitoring.otlp_endpoint] if spec.monitoring and spec.monitoring.otlp_endpoint else []
-        addresses += [external["SENTRY_DSN"]] if "SENTRY_DSN" in external else []
+    def of(cls, target: Target, environments: Sequence[Mapping[str, str]]) -> "Outside":
+        """``environments``: the variables of all pods that may run, those of old revisions too."""
         return cls(
-            database=_ports(urls, embedded.POSTGRES_PORT),
-            redis=_ports([external.get("REDIS_URL", "")], embedded.REDIS_PORT),
-            providers=tuple(sorted({HTTPS, *_ports(addresses, HTTPS)})),
+            database=_ports(target, environments, _DATABASE),
+            redis=_ports(target, environments, _REDIS),
+            providers=tuple(sorted({HTTPS, *_ports(target, environments, _PROVIDERS)})),
         )
 
 
 def policies(
-    target: Target, spec: Spec, wanted: NetworkPolicy, outside: Outside, *, operator_namespace: str
+    target: Target, wanted: NetworkPolicy, outside: Outside, *, operator_namespace: str
 ) -> tuple[dict[str, Any], ...]:
     """One for each component that may have pods, sorted by component. ``operator_namespace`` may be empty: then the
     operator runs elsewhere."""
     own = {"podSelector": {"matchLabels": {names.INSTANCE_LABEL: target.instance}}}
     callers = [*_callers(wanted, operator_namespace)]
-    data = _to_data(own, spec, outside)
+    data = _to_data(own, outside)
     out = [_dns(), *data, _rule("to", [], outside.providers)]
     served = [_rule("from", callers, (environment.PORT,))]
     table: dict[str, tuple[list[Rule], list[Rule]]] = {
@@ -90,15 +95,11 @@ def _peer(peer: Peer) -> Rule:
     return found
 
 
-def _to_data(own: Rule, spec: Spec, outside: Outside) -> list[Rule]:
+def _to_data(own: Rule, outside: Outside) -> list[Rule]:
     """Ways to pooler, database and Redis: inside to our own pods, else to any address on the port of the URL."""
     inside = (embedded.POSTGRES_PORT, embedded.REDIS_PORT, pooler.PORT)
-    rules = [_rule("to", [own], inside)]
-    if spec.database.url_from is not None:
-        rules.append(_rule("to", [], outside.database))
-    if spec.sessions.redis is not None and spec.sessions.redis.url_from is not None:
-        rules.append(_rule("to", [], outside.redis))
-    return rules
+    elsewhere = [_rule("to", [], ports) for ports in (outside.database, outside.redis) if ports]
+    return [_rule("to", [own], inside), *elsewhere]
 
 
 def _dns() -> Rule:
@@ -124,19 +125,22 @@ def _policy(target: Target, component: str, incoming: list[Rule], outgoing: list
     return child(names.NETWORK_POLICY, target, name, {"spec": spec}, component=component)
 
 
-def _ports(urls: Sequence[str], usual: int) -> tuple[int, ...]:
-    found = set()
-    for url in urls:
-        parts = urlsplit(url.strip())
-        if parts.scheme:
-            found.add(_port(parts.netloc, usual, http=parts.scheme == "http"))
-    return tuple(sorted(found or {usual}))
+def _ports(target: Target, environments: Sequence[Mapping[str, str]], addresses: Addresses) -> tuple[int, ...]:
+    """The ports of all servers that are not our own pods."""
+    own = {f"{name(target.instance)}.{target.namespace}.svc" for name in (names.postgres, names.redis, names.pgbouncer)}
+    found: set[int] = set()
+    for variables in environments:
+        for variable, (schemes, usual) in addresses.items():
+            for text in environment.urls(variable, variables.get(variable, "")):
+                url = _read(text, schemes)
+                default = 80 if url.scheme == "http" else usual
+                found |= {server.port or default for server in url.servers if server.host not in own}
+    return tuple(sorted(found))
 
 
-def _port(netloc: str, usual: int, *, http: bool) -> int:
-    """The port of the first host: a database URL may list several of one port, which ``urlsplit`` does not read."""
-    host = netloc.rpartition("@")[2].partition(",")[0]
-    text = host.rpartition(":")[2] if ":" in host and not host.endswith("]") else ""
-    if text.isdigit():
-        return int(text)
-    return 80 if http else usual
+def _read(text: str, schemes: Sequence[str]) -> ServerUrl:
+    """A text that is no URL names no server."""
+    try:
+        return parse_url(text, *schemes)
+    except UrlRefused:
+        return ServerUrl("")

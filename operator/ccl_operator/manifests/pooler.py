@@ -1,16 +1,20 @@
 """PgBouncer between the service and its database: configuration, Deployment, Service, budget. Pure.
 
-Clients sign in as ``CLIENT`` with a password of the pooler's own, so that a new password of the database changes one
-line of the configuration and no client. The image takes a changed configuration up without a restart. Whether the
-server has enough connections is ``pooling``'s business. Source of the options: pgbouncer.org, "Configuration".
+Clients sign in with an account of the pooler's own, so that a new password of the database changes one line of the
+configuration and no client. Every database server has a name of its own at the pooler: revisions on the same server
+share its connections, and a revision on another server reaches that one only. The image takes a changed configuration
+up without a restart. Whether the server has enough connections is ``pooling``'s business. Source of the options:
+pgbouncer.org, "Configuration".
 """
 
 import base64
 import hashlib
 import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import parse_qs, unquote, urlsplit
 
+from ccl_contract.urls import ServerUrl
 from ccl_operator import names
 from ccl_operator.api.v1alpha1 import Pooler
 from ccl_operator.manifests import pods
@@ -18,41 +22,76 @@ from ccl_operator.manifests.meta import Target, child, encoded
 
 PORT: Final = 6432
 METRICS_PORT: Final = 9127
-#: The service's account at the pooler, and the exporter's, which may only read statistics.
+#: First part of the name of the service's account at the pooler, and of the databases.
 CLIENT: Final = "ccl"
-#: What clients call the database, whatever its name at the server.
 DATABASE: Final = "ccl"
+#: The exporter's account, which may only read statistics.
 STATS: Final = "ccl_stats"
 #: asyncpg keeps 100 statements for each connection; the pooler remembers them for all of them.
 PREPARED_STATEMENTS: Final = 500
 GRACE_SECONDS: Final = 60
+#: Pods more than wanted, while a new version of the pods is rolled out.
+SURGE: Final = 1
+#: What PgBouncer knows of TLS towards the server.
+SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _FOLDER: Final = "/etc/pgbouncer"
 _AUTHORITIES: Final = "/etc/ssl/certs/ca-certificates.crt"
 
 
+@dataclass(frozen=True)
+class Route:
+    """A way through the pooler: how ``client`` signs in and calls the database, and the ``server`` behind it."""
+
+    client: ServerUrl
+    server: ServerUrl
+
+
+def unfit(server: ServerUrl) -> str:
+    """Why a database cannot be behind the pooler, as what its URL must be; empty when it can."""
+    if len(server.servers) > 1:
+        return "must name one server behind database.pooler"
+    if not server.user:
+        return "must name its user behind database.pooler"
+    if not server.parameters.keys() <= {"sslmode", "host", "port"}:
+        return "must have no parameter but sslmode behind database.pooler, which cannot honour another"
+    if server.parameters.get("sslmode", SSL_MODES[0]) not in SSL_MODES:
+        return f"must have one of {', '.join(SSL_MODES)} as sslmode behind database.pooler"
+    if not all(text.isprintable() for text in (server.user, server.password, server.path, server.servers[0].host)):
+        return "must have no control characters behind database.pooler"
+    return ""
+
+
 def password(hash_key: str, user: str) -> str:
     """The password of ``user`` at the pooler: derived, so that nothing has to be kept and a lost Secret comes back."""
-    drawn = hmac.new(hash_key.encode(), f"pgbouncer:{user}".encode(), hashlib.sha256).digest()
+    drawn = _mac(hash_key, "pgbouncer", user)
     return base64.urlsafe_b64encode(drawn).decode().rstrip("=")
 
 
-def client_url(target: Target, hash_key: str) -> str:
-    """The URL that the service uses. Within the namespace it goes without TLS."""
-    host = f"{names.pgbouncer(target.instance)}.{target.namespace}.svc"
-    return f"postgresql://{CLIENT}:{password(hash_key, CLIENT)}@{host}:{PORT}/{DATABASE}"
+def host(target: Target) -> str:
+    """Where clients find the pooler."""
+    return f"{names.pgbouncer(target.instance)}.{target.namespace}.svc"
 
 
-def configuration(wanted: Pooler, server_url: str) -> str:
-    """pgbouncer.ini."""
-    server = urlsplit(server_url)
-    target = {
-        "host": server.hostname or "localhost",
-        "port": str(server.port or 5432),
-        "dbname": _database(server_url),
-        "user": unquote(server.username or ""),
-        "password": unquote(server.password or ""),
-    }
-    entry = " ".join(f"{key}={_quoted(value)}" for key, value in target.items() if value)
+def client_url(target: Target, hash_key: str, server: ServerUrl) -> str:
+    """The URL that the service uses for this server. Within the namespace it goes without TLS.
+
+    The account changes with the key: if that is lost, the pods with the old password still have theirs.
+    """
+    account = f"{CLIENT}_{_short(hash_key, 'account')}"
+    place = server.servers[0]
+    database = f"{DATABASE}_{_short(hash_key, place.host, str(_port(server)), _database(server), server.user)}"
+    return f"postgresql://{account}:{password(hash_key, account)}@{host(target)}:{PORT}/{database}"
+
+
+def is_client_url(target: Target, url: ServerUrl) -> bool:
+    """Whether a URL leads to the pooler."""
+    return [server.host for server in url.servers] == [host(target)]
+
+
+def configuration(wanted: Pooler, routes: Sequence[Route]) -> str:
+    """pgbouncer.ini. PgBouncer has one TLS mode for all servers: that of the first route."""
+    entries = {route.client.path: _entry(route.server) for route in reversed(routes)}
+    databases = "\n".join(f"{name} = {entry}" for name, entry in sorted(entries.items()))
     options = {
         "listen_addr": "*",
         "listen_port": str(PORT),
@@ -66,7 +105,7 @@ def configuration(wanted: Pooler, server_url: str) -> str:
         "max_prepared_statements": str(PREPARED_STATEMENTS),
         # Parameters of the start packet that drivers send and a pooled connection cannot follow.
         "ignore_startup_parameters": "extra_float_digits,jit,options,search_path",
-        "server_tls_sslmode": parse_qs(server.query).get("sslmode", ["prefer"])[0],
+        "server_tls_sslmode": routes[0].server.parameters.get("sslmode", "prefer"),
         "server_tls_ca_file": _AUTHORITIES,
         "tcp_keepalive": "1",
         # A request never waits longer for its connection than this; the service itself gives up earlier.
@@ -76,16 +115,17 @@ def configuration(wanted: Pooler, server_url: str) -> str:
         "log_disconnections": "0",
     }
     lines = "\n".join(f"{name} = {value}".rstrip() for name, value in options.items())
-    return f"[databases]\n{DATABASE} = {entry}\n\n[pgbouncer]\n{lines}\n"
+    return f"[databases]\n{databases}\n\n[pgbouncer]\n{lines}\n"
 
 
-def secret(target: Target, wanted: Pooler, server_url: str, hash_key: str) -> dict[str, Any]:
+def secret(target: Target, wanted: Pooler, routes: Sequence[Route], hash_key: str) -> dict[str, Any]:
     """What the pods mount: the configuration, the accounts, and whether to hold all queries."""
-    accounts = "".join(f'"{user}" "{password(hash_key, user)}"\n' for user in (CLIENT, STATS))
-    local = f"postgresql://{STATS}:{password(hash_key, STATS)}@127.0.0.1:{PORT}/pgbouncer?sslmode=disable"
+    accounts = {route.client.user: route.client.password for route in routes}
+    accounts[STATS] = password(hash_key, STATS)
+    local = f"postgresql://{STATS}:{accounts[STATS]}@127.0.0.1:{PORT}/pgbouncer?sslmode=disable"
     files = {
-        "pgbouncer.ini": configuration(wanted, server_url),
-        "userlist.txt": accounts,
+        "pgbouncer.ini": configuration(wanted, routes),
+        "userlist.txt": "".join(f'"{user}" "{secret}"\n' for user, secret in sorted(accounts.items())),
         "paused": "true" if wanted.paused else "false",
         "stats-url": local,
     }
@@ -128,7 +168,7 @@ def deployment(target: Target, wanted: Pooler, image: str) -> dict[str, Any]:
             "replicas": wanted.replicas,
             "revisionHistoryLimit": 2,
             "selector": {"matchLabels": names.selector(target.instance, names.PGBOUNCER)},
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": SURGE}},
             "template": pods.template(names.labels(target.instance, names.PGBOUNCER), spec, wanted.template),
         }
     }
@@ -166,9 +206,32 @@ def disruption_budget(target: Target, wanted: Pooler) -> dict[str, Any] | None:
     return child(names.DISRUPTION_BUDGET, target, name, body, component=names.PGBOUNCER)
 
 
-def _database(url: str) -> str:
-    parts = urlsplit(url)
-    return unquote(parts.path.lstrip("/")) or unquote(parts.username or "")
+def _entry(server: ServerUrl) -> str:
+    target = {
+        "host": server.servers[0].host,
+        "port": str(_port(server)),
+        "dbname": _database(server),
+        "user": server.user,
+        "password": server.password,
+    }
+    return " ".join(f"{key}={_quoted(value)}" for key, value in target.items() if value)
+
+
+def _port(server: ServerUrl) -> int:
+    return server.servers[0].port or 5432
+
+
+def _database(server: ServerUrl) -> str:
+    return server.path or server.user
+
+
+def _mac(hash_key: str, *parts: str) -> bytes:
+    return hmac.new(hash_key.encode(), ":".join(parts).encode(), hashlib.sha256).digest()
+
+
+def _short(hash_key: str, *parts: str) -> str:
+    """A name that says nothing of what it stands for."""
+    return _mac(hash_key, "pgbouncer", *parts).hex()[:10]
 
 
 def _quoted(value: str) -> str:

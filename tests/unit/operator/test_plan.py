@@ -3,6 +3,7 @@
 import base64
 import copy
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -100,13 +101,26 @@ def test_remains_of_an_earlier_object_are_waited_for_and_not_touched(promoted):
     assert promoted.condition("Promoted") == ("True", "Promoted")
 
 
-def test_a_spec_that_breaks_a_rule_stalls_and_leaves_what_runs_alone(promoted):
-    promoted.change(environment="production", http={"corsOrigins": []})
-    result = promoted.reconcile()
-    assert (result.applies, result.deletes) == ((), ())
+def test_a_spec_that_breaks_a_rule_stalls_and_what_runs_is_kept_up(promoted):
+    before, writes = promoted.status["stable"], promoted.writes
+    promoted.change(environment="production", http={"corsOrigins": []}, replicas=3, sessions={})
+    promoted.run()
     assert promoted.condition("Stalled") == ("True", "InvalidSpec")
     assert "requires http.corsOrigins" in promoted.condition_message("Stalled")
+    assert "replicas above 1 need sessions.redis" in promoted.condition_message("Stalled")
     assert promoted.condition("Ready") == ("True", "Serving")
+    assert promoted.condition("SecretsValid") == ("True", "SecretsValid")
+    assert promoted.condition("Promoted") == ("False", "InvalidSpec")
+    assert promoted.status["stable"] == before
+    assert promoted.replicas(names.web("ccl", before["revision"])) == 2
+    assert promoted.writes == writes + 1, "the status alone"
+
+
+def test_before_the_first_revision_nothing_is_made_of_a_spec_that_breaks_a_rule(cluster):
+    cluster.change(environment="production", http={"corsOrigins": []})
+    cluster.run()
+    assert cluster.condition("Stalled") == ("True", "InvalidSpec")
+    assert not [key for key in cluster.objects if key[0] not in names.READ_ONLY]
 
 
 def test_a_spec_of_the_wrong_shape_stalls_with_the_field(promoted):
@@ -143,36 +157,118 @@ def test_an_upgraded_operator_with_other_images_replaces_no_database(promoted):
     assert result.status["images"]["postgres"] == "docker.io/library/postgres:17"
 
 
+def break_a_rule(cluster):
+    cluster.change(http={"corsOrigins": []})
+
+
+def ask_for_too_many_connections(cluster):
+    cluster.change(database={**SPEC["database"], "pool": {"size": 60}})
+
+
+def ask_for_what_has_no_image(cluster):
+    cluster.change(database={**SPEC["database"], "pooler": {}})
+    return replace(CONFIG, pgbouncer_image="")
+
+
+def lose_a_referenced_secret(cluster):
+    cluster.referenced["openai"] = None
+
+
+#: What refuses the specification, and the reason of Stalled. It may return another configuration of the operator.
+REFUSALS = {
+    "accepted": (lambda _: None, "NotStalled"),
+    "a broken rule": (break_a_rule, "InvalidSpec"),
+    "too many connections": (ask_for_too_many_connections, "InvalidSpec"),
+    "a missing image": (ask_for_what_has_no_image, "InvalidSpec"),
+    "a missing Secret": (lose_a_referenced_secret, "SecretsInvalid"),
+}
+
+
+@pytest.fixture(params=REFUSALS)
+def refused(request, promoted, monkeypatch):
+    """A promoted cluster whose specification is refused now, in each way that leaves it readable."""
+    refuse, reason = REFUSALS[request.param]
+    monkeypatch.setattr("tests.unit.operator.conftest.CONFIG", refuse(promoted) or CONFIG)
+    promoted.run()
+    assert promoted.condition("Stalled")[1] == reason
+    return promoted
+
+
 @pytest.mark.parametrize(
     "key",
     [
         (names.SERVICE, "ccl"),
+        (names.STATEFUL_SET, "ccl-postgres"),
         (names.STATEFUL_SET, "ccl-redis"),
         (names.CRON_JOB, "ccl-backup"),
+        (names.CRON_JOB, "ccl-maintain"),
         (names.SECRET, "ccl-monitor"),
+        (names.SECRET, "ccl-direct"),
     ],
     ids=lambda key: key[1],
 )
-def test_a_deleted_child_comes_back(promoted, key):
-    del promoted.objects[key]
-    promoted.run()
-    assert key in promoted.objects
-    assert promoted.condition("Ready") == ("True", "Serving")
+def test_a_deleted_child_comes_back(refused, key):
+    del refused.objects[key]
+    refused.run()
+    assert key in refused.objects
+    assert refused.condition("Ready") == ("True", "Serving")
 
 
-@pytest.mark.parametrize(
-    "kind", [names.DEPLOYMENT, names.CONFIG_MAP, names.CONTROLLER_REVISION, names.DISRUPTION_BUDGET]
-)
-def test_a_deleted_child_of_the_stable_revision_comes_back(promoted, kind):
-    revision = promoted.status["stable"]["revision"]
-    gone = [key for key in promoted.objects if key[0] == kind and revision in key[1]]
-    before = {key: promoted.objects.pop(key) for key in gone}
-    promoted.run()
+@pytest.mark.parametrize("kind", [names.DEPLOYMENT, names.CONFIG_MAP, names.DISRUPTION_BUDGET])
+def test_a_deleted_child_of_the_stable_revision_comes_back(refused, kind):
+    comes_back(refused, kind)
+
+
+def test_a_deleted_template_of_the_stable_revision_comes_back_from_the_specification(promoted):
+    comes_back(promoted, names.CONTROLLER_REVISION)
+
+
+def comes_back(cluster, kind):
+    revision = cluster.status["stable"]["revision"]
+    gone = [key for key in cluster.objects if key[0] == kind and revision in key[1]]
+    before = {key: cluster.objects.pop(key) for key in gone}
+    cluster.run()
     assert gone
-    assert {key: promoted.objects[key]["metadata"]["labels"] for key in gone} == {
+    assert {key: cluster.objects[key]["metadata"]["labels"] for key in gone} == {
         key: each["metadata"]["labels"] for key, each in before.items()
     }
-    assert promoted.status["stable"]["revision"] == revision
+    assert cluster.status["stable"]["revision"] == revision
+
+
+def test_a_refused_specification_is_told_once_and_then_nothing_is_written(refused):
+    before, told = refused.writes, len(refused.events)
+    refused.now += timedelta(minutes=1)
+    refused.run()
+    assert (refused.writes, len(refused.events)) == (before, told)
+
+
+def test_a_refusal_ends_a_rollout_and_leaves_the_stable_revision(promoted):
+    promoted.answers[NEW] = lambda _: None
+    promoted.change(image=NEW)
+    promoted.run(until=lambda: promoted.status["rollout"]["phase"] == "Checking")
+    before = promoted.status["stable"]
+    break_a_rule(promoted)
+    promoted.run()
+    assert promoted.status["stable"] == before
+    assert len(promoted.named(names.DEPLOYMENT)) == 2
+
+
+def test_every_revision_with_running_web_pods_has_a_budget_of_its_own(promoted):
+    first = promoted.status["stable"]["revision"]
+    promoted.change(image=NEW)
+    promoted.run(until=lambda: promoted.status["rollout"]["phase"] == "Migrating")
+    assert promoted.named(names.DISRUPTION_BUDGET) == [names.web("ccl", first)]
+    promoted.run(until=lambda: promoted.status["rollout"]["phase"] == "Checking")
+    second = promoted.status["rollout"]["revision"]
+    both = sorted(names.web("ccl", revision) for revision in (first, second))
+    assert promoted.named(names.DISRUPTION_BUDGET) == both
+    selected = [promoted.get(names.DISRUPTION_BUDGET, name)["spec"]["selector"]["matchLabels"] for name in both]
+    assert {each[names.REVISION_LABEL] for each in selected} == {first, second}
+    promoted.run(until=lambda: promoted.status["stable"]["revision"] == second)
+    promoted.reconcile()
+    assert promoted.named(names.DISRUPTION_BUDGET) == both, "the losing revision still serves open connections"
+    promoted.run()
+    assert promoted.named(names.DISRUPTION_BUDGET) == [names.web("ccl", second)]
 
 
 def test_stored_templates_are_replayed_whatever_a_newer_operator_would_render(promoted, monkeypatch):

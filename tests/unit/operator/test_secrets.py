@@ -152,7 +152,7 @@ def test_a_secret_that_was_not_read_yet_is_no_problem_but_unread():
 
 def test_an_address_of_another_protocol_is_refused():
     found = secrets.collect(spec_with(mailgun=None, openai=None), {}, {"DATABASE_URL": "mysql://db"})
-    assert found.problems == ("DATABASE_URL: is not a postgresql:// URL",)
+    assert found.problems == ("DATABASE_URL: must be a URL that starts with postgresql:// or postgres://",)
 
 
 DSN = "https://0123456789abcdef@sentry.example.com/42"
@@ -168,12 +168,12 @@ def test_a_dsn_is_copied_from_its_secret():
 def test_a_text_that_is_no_dsn_is_refused_and_never_quoted(value):
     spec = spec_with(sentry={"secretRef": "sentry"}, mailgun=None, openai=None)
     found = secrets.collect(spec, {"sentry": secret(SENTRY_DSN=value)}, {})
-    assert found.problems == ("SENTRY_DSN: is not a DSN (https://key@host/project)",)
+    assert found.problems == ("SENTRY_DSN: must be a DSN (https://key@host/project)",)
 
 
 def test_a_redis_url_of_a_scheme_that_the_service_does_not_read_is_refused():
     found = secrets.collect(spec_with(mailgun=None, openai=None), {}, {"REDIS_URL": "valkey://redis"})
-    assert found.problems == ("REDIS_URL: is not a redis:// URL",)
+    assert found.problems == ("REDIS_URL: must be a URL that starts with redis:// or rediss://",)
 
 
 def test_a_trailing_line_break_is_not_part_of_a_value():
