@@ -46,7 +46,13 @@ STATIC: Final = (
 )
 #: Debian packages by the part that needs them, each with the program that counts.
 _RULES: Final = {"prometheus": "promtool"}
-_SERVERS: Final = {"redis-server": "redis-server", "nginx-light": "nginx", "openssl": "openssl", **_RULES}
+_SERVERS: Final = {
+    "redis-server": "redis-server",
+    "nginx-light": "nginx",
+    "openssl": "openssl",
+    "pgbouncer": "pgbouncer",
+    **_RULES,
+}
 PROGRAMS: Final = {"service": _SERVERS, "operator": _RULES, "charts": _RULES, "all": _SERVERS}
 
 
