@@ -33,6 +33,13 @@ API_ERROR: Final = "ApiError"
 ROTATION_WAITING: Final = "RotationWaiting"
 #: As metav1.Condition wants it, and we write it.
 _REASON: Final = r"[A-Z][A-Za-z0-9]{0,62}"
+#: Told in the same words every time: what an exception says may quote a value.
+_INTERNAL_ERROR: Final = Verdict(
+    "True",
+    "InternalError",
+    "an error of the operator itself ends every look at this object; what runs stays as it is, and it is tried again. "
+    "The operator's log says where it happened (action reconcile.bug)",
+)
 
 
 @dataclass(frozen=True)
@@ -101,23 +108,47 @@ def first_conditions(generation: int, now: datetime) -> tuple[Condition, ...]:
     return tuple(_condition(kind, verdict, None, generation, now) for kind, verdict in told.items())
 
 
-def interrupted(known: Status, why: str, generation: int, now: datetime) -> Status:
+def interrupted(known: Status, generation: int, now: datetime, *, why: str) -> Status:
     """The status so far, but for this: passes keep ending early because of the API server, the last one for ``why``.
 
     What was stuck is Unknown then: nobody has been able to look since.
     """
-    before = {condition.type: condition for condition in known.conditions}
     told = {"Reconciling": Verdict("True", API_ERROR, f"trying again: {why}")}
-    stalled = before.get("Stalled")
+    stalled = next((each for each in known.conditions if each.type == "Stalled"), None)
     if stalled is not None and stalled.status == "True":
         told["Stalled"] = Verdict("Unknown", API_ERROR, f"not looked at again since: {stalled.message}")
-    conditions = tuple(
+    changes = {
+        "conditions": _but_for(told, known, generation, now),
+        "message": told["Reconciling"].message[:MESSAGE_MAX],
+        "phase": known.phase or "Pending",
+    }
+    return known.model_copy(update=changes)
+
+
+def failed(known: Status, generation: int, now: datetime) -> Status | None:
+    """The status so far, but for this: a pass has ended in an error of our own. None when this generation's status
+    says so already."""
+    stalled = next((each for each in known.conditions if each.type == "Stalled"), None)
+    if stalled is not None and (stalled.reason, stalled.observed_generation) == (_INTERNAL_ERROR.reason, generation):
+        return None
+    told = {"Reconciling": Verdict("False", _INTERNAL_ERROR.reason, ""), "Stalled": _INTERNAL_ERROR}
+    changes = {
+        "conditions": _but_for(told, known, generation, now),
+        "message": _INTERNAL_ERROR.message,
+        "phase": "Stalled",
+        "observed_generation": generation,
+    }
+    return known.model_copy(update=changes)
+
+
+def _but_for(told: Mapping[str, Verdict], known: Status, generation: int, now: datetime) -> tuple[Condition, ...]:
+    """The conditions so far, but for those that are ``told``."""
+    before = {condition.type: condition for condition in known.conditions}
+    return tuple(
         _condition(kind, told[kind], before.get(kind), generation, now) if kind in told else before[kind]
         for kind in TYPES
         if kind in told or kind in before
     )
-    message = told["Reconciling"].message[:MESSAGE_MAX]
-    return known.model_copy(update={"conditions": conditions, "message": message, "phase": known.phase or "Pending"})
 
 
 def _verdicts(findings: Findings, before: Mapping[str, Condition]) -> dict[str, Verdict]:

@@ -6,13 +6,14 @@ The only place where the pure core meets the shell. Says what happened; when to 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Literal
 
 import structlog
 
 from ccl_operator import names, report
 from ccl_operator.actions import Event, Key, Manifest, Plan, Resource
-from ccl_operator.api.status import parse_status, render_status, whole_second
+from ccl_operator.api.status import Status, parse_status, render_status, whole_second
 from ccl_operator.config import Config
 from ccl_operator.observe import Observed, observe
 from ccl_operator.plan import plan
@@ -94,15 +95,22 @@ class Reconciler:
         return {}
 
     async def interrupted(self, key: Key, why: str) -> None:
-        """Tell that passes over an object keep ending early; best effort, and nothing else in the status changes."""
+        """Tell that passes over an object keep ending early."""
+        await self._tell(key, partial(report.interrupted, why=why))
+
+    async def failed(self, key: Key) -> None:
+        """Tell, once for each generation, that a pass over an object has raised."""
+        await self._tell(key, report.failed)
+
+    async def _tell(self, key: Key, tell: Callable[[Status, int, datetime], Status | None]) -> None:
+        """Best effort, and nothing else in the status changes. ``tell`` gets the known status and the generation."""
         owner = self._cache.owner(key)
         if owner is None:
             return
         known = parse_status(owner)
-        generation = int(owner["metadata"].get("generation", 0))
-        status = report.interrupted(known, why, generation, whole_second(self._now()))
+        status = tell(known, int(owner["metadata"].get("generation", 0)), whole_second(self._now()))
         try:
-            if await self._writer.write_status(owner, render_status(status)):
+            if status is not None and await self._writer.write_status(owner, render_status(status)):
                 await self._post(owner, report.events(known, status))
         except ApiError as error:
             log.warning("status not written", action="status.lost", name=key.name, error=str(error))

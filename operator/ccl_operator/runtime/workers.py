@@ -87,8 +87,16 @@ class Workers:
                 name=key.name,
                 retry_s=round(delay, 1),
             )
+            await self._tell_failure(key)
         finally:
             self._metrics.reconcile_seconds.labels(word).observe(self._clock() - started)
+
+    async def _tell_failure(self, key: Key) -> None:
+        try:
+            await self._reconciler.failed(key)
+        except Exception:
+            # What broke the pass may break this too; the next failure tries again.
+            log.exception("failure not told", action="reconcile.untold", namespace=key.namespace, name=key.name)
 
     def _after(self, key: Key, outcome: Outcome) -> None:
         self._interruptions.over(key)

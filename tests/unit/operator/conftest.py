@@ -191,7 +191,7 @@ class SimulatedCluster:
 
     def interrupt(self, why: str) -> None:
         """What is told when the API server keeps ending passes early."""
-        status = interrupted(parse_status(self.owner), why, self.owner["metadata"]["generation"], self.now)
+        status = interrupted(parse_status(self.owner), self.owner["metadata"]["generation"], self.now, why=why)
         self.owner = {**self.owner, "status": json.loads(json.dumps(render_status(status)))}
 
     def _wrote(self) -> None:

@@ -30,6 +30,11 @@ class Passes:
     def __init__(self, error: Exception) -> None:
         self.error, self.seen = error, dict.fromkeys((POISON, GOOD), 0)
         self.told: list[tuple[Key, str]] = []
+        self.failures: list[Key] = []
+
+    async def failed(self, key: Key) -> None:
+        self.failures.append(key)
+        raise self.error
 
     async def reconcile(self, key: Key) -> Outcome:
         self.seen[key] += 1
@@ -77,6 +82,7 @@ async def test_an_object_that_always_fails_stops_no_other_and_is_tried_again(err
     word = "later" if isinstance(error, ApiError) else "bug"
     counted = metrics.registry.get_sample_value("ccl_operator_reconcile_seconds_count", {"outcome": word})
     assert counted == passes.seen[POISON]
+    assert passes.failures == ([] if word == "later" else [POISON] * passes.seen[POISON])
 
 
 async def test_an_object_whose_passes_keep_ending_early_is_told_and_counted() -> None:
