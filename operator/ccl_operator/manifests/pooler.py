@@ -111,6 +111,8 @@ def configuration(wanted: Pooler, routes: Sequence[Route]) -> str:
         # A request never waits longer for its connection than this; the service itself gives up earlier.
         "query_wait_timeout": "30",
         "server_idle_timeout": "300",
+        # So long, in seconds, everybody is refused after a failed sign-in; a password that is new should count at once.
+        "server_login_retry": "2",
         "log_connections": "0",
         "log_disconnections": "0",
     }

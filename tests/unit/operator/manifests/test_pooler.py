@@ -48,6 +48,7 @@ def test_the_configuration_names_the_server_its_account_and_its_tls():
         "tcp_keepalive = 1\n"
         "query_wait_timeout = 30\n"
         "server_idle_timeout = 300\n"
+        "server_login_retry = 2\n"
         "log_connections = 0\n"
         "log_disconnections = 0\n"
     )
