@@ -41,7 +41,7 @@ async def _apply_all_again(place: Place) -> tuple[Apply, ...]:
     configuration = await credentials.load({"KUBECONFIG": str(place.server.kubeconfig_for(OPERATOR.name))})
     async with Client(configuration, Metrics(), time.monotonic) as client:
         cache = Cache()
-        for resource in names.CHILDREN:
+        for resource in (each for each in names.CHILDREN if each not in names.OPTIONAL):
             listing = await client.list(resource, place.namespace)
             cache.replace_children(resource, listing.items, int(listing.resource_version), place.namespace)
         cache.put_owner(place.owner())
