@@ -41,19 +41,18 @@ def kept(found: Inventory) -> dict[str, Values]:
 
 def is_pooled(target: Target, copy: Values) -> bool:
     """Whether the pods with this copy go through the pooler."""
-    client = read(copy.get("DATABASE_URL", ""))
-    return client is not None and pooler.is_client_url(target, client)
+    return pooler.is_client_url(target, copy.get("DATABASE_URL", ""))
 
 
 def routes(target: Target, copies: Iterable[Values], today: Values) -> tuple[Route, ...]:
     """The ways through the pooler of the revisions with these copies, in their order."""
     found = []
     for copy in copies:
-        client = read(copy.get("DATABASE_URL", ""))
-        if client is None or not pooler.is_client_url(target, client):
+        if not is_pooled(target, copy):
             continue
+        client = read(copy["DATABASE_URL"])
         server = read(_latest(copy.get(POOLED_SERVER) or direct_url(copy), today.get("DATABASE_URL", "")))
-        if server is not None and not pooler.unfit(server):
+        if client is not None and server is not None and not pooler.unfit(server):
             found.append(Route(client, server))
     return tuple(found)
 

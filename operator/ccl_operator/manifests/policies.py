@@ -130,8 +130,9 @@ def _ports(target: Target, environments: Sequence[Mapping[str, str]], addresses:
     own = {f"{name(target.instance)}.{target.namespace}.svc" for name in (names.postgres, names.redis, names.pgbouncer)}
     found: set[int] = set()
     for variables in environments:
-        for variable, (schemes, usual) in addresses.items():
-            for text in environment.urls(variable, variables.get(variable, "")):
+        for variable in addresses.keys() & variables.keys():
+            schemes, usual = addresses[variable]
+            for text in environment.urls(variable, variables[variable]):
                 url = _read(text, schemes)
                 default = 80 if url.scheme == "http" else usual
                 found |= {server.port or default for server in url.servers if server.host not in own}

@@ -83,9 +83,9 @@ def client_url(target: Target, hash_key: str, server: ServerUrl) -> str:
     return f"postgresql://{account}:{password(hash_key, account)}@{host(target)}:{PORT}/{database}"
 
 
-def is_client_url(target: Target, url: ServerUrl) -> bool:
-    """Whether a URL leads to the pooler."""
-    return [server.host for server in url.servers] == [host(target)]
+def is_client_url(target: Target, url: str) -> bool:
+    """Whether a URL leads to the pooler; nobody but ``client_url`` makes one that does."""
+    return url.rpartition("@")[2].startswith(f"{host(target)}:{PORT}/")
 
 
 def configuration(wanted: Pooler, routes: Sequence[Route]) -> str:

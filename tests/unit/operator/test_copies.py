@@ -149,6 +149,17 @@ def test_a_pooler_in_front_of_another_way_reaches_the_server_of_its_own_url(pool
     assert behind(pooled, stable(pooled))["host"] == "third.example.com"
 
 
+def test_a_copy_that_does_not_name_the_server_behind_the_pooler_means_the_direct_one(pooled):
+    """As earlier versions of the operator made them."""
+    revision = stable(pooled)
+    del pooled.objects[names.SECRET, names.ext("ccl", revision)]["data"]["PGBOUNCER_SERVER_URL"]
+    pooled.answers[NEW] = lambda _: None
+    pooled.change(image=NEW)
+    pooled.reconcile()
+    assert stable(pooled) == revision
+    assert behind(pooled, revision)["host"] == "good.example.com"
+
+
 def test_a_pooler_that_is_switched_off_serves_its_pods_until_they_are_gone(pooled):
     old = stable(pooled)
     pooled.answers[NEW] = lambda _: None
