@@ -7,7 +7,6 @@ leave session state behind: no SET without LOCAL, no session advisory lock, temp
 import abc
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,7 +14,8 @@ from typing import Any, Final, Protocol, TypeVar
 
 import asyncpg
 
-from ccl_service.platform.db_errors import ConnectionLost, translated
+from ccl_service.platform.db_errors import DRIVER_ERRORS, ConnectionLost, translate, translated
+from ccl_service.platform.lending import ACQUIRE_SECONDS, Lending
 from ccl_service.platform.problems import (
     CclError,
     DatabaseUnavailable,
@@ -24,15 +24,11 @@ from ccl_service.platform.problems import (
 
 T = TypeVar("T")
 
-#: How long a request may wait for a connection, and a statement for its answer, in seconds. Together with the
-#: handler's own work they keep an answer under five seconds when the database freezes.
-ACQUIRE_SECONDS: Final = 2.0
+#: How long a statement may take, in seconds. Together with the wait for a connection and the handler's own work it
+#: keeps an answer under five seconds when the database freezes.
 STATEMENT_SECONDS: Final = 2.5
 #: Connections that are open before the first request comes.
 WARM_CONNECTIONS: Final = 4
-#: How long a cut-off statement may take to be cancelled before its connection is given up.
-CANCEL_SECONDS: Final = 2.0
-
 #: How often a statement that only reads is asked again on another connection.
 READ_AGAIN: Final = 2
 
@@ -121,12 +117,28 @@ class BoundDb(Db):
     _rollback = "ROLLBACK TO SAVEPOINT nested; RELEASE SAVEPOINT nested"
 
     def __init__(self, con: "asyncpg.Connection[Any]") -> None:
+        self._bound = _Bound(con)
+
+    def connection(self) -> contextlib.AbstractAsyncContextManager["asyncpg.Connection[Any]"]:
+        """The transaction's own."""
+        return self._bound
+
+
+class _Bound(contextlib.AbstractAsyncContextManager["asyncpg.Connection[Any]"]):
+    """A connection that somebody else holds, for the length of a block; as often as wanted."""
+
+    __slots__ = ("_con",)
+
+    def __init__(self, con: "asyncpg.Connection[Any]") -> None:
         self._con = con
 
-    @contextlib.asynccontextmanager
-    async def connection(self) -> "AsyncIterator[asyncpg.Connection[Any]]":
-        with translated():
-            yield self._con
+    async def __aenter__(self) -> "asyncpg.Connection[Any]":
+        return self._con
+
+    async def __aexit__(self, _: type[BaseException] | None, exc: BaseException | None, __: object) -> None:
+        error = translate(exc) if isinstance(exc, DRIVER_ERRORS) else None
+        if error is not None:
+            raise error from exc
 
 
 def _cut_off(exc: BaseException) -> bool:
@@ -173,22 +185,18 @@ class PoolDb(Db):
         self._watch = watch
         #: What ``read`` leads to; the pool's own connections while there is no copy.
         self.reader: Db = Reader(self)
-        #: Callers that wait for a connection.
-        self.waiting = 0
-        # asyncpg's own waiters are not served in order; asyncio's semaphore is first in, first out
-        self._turn = asyncio.Semaphore(size.connections)
-        self._returning: set[asyncio.Task[None]] = set()
         self._pool: asyncpg.Pool[Any] = asyncpg.create_pool(
             dsn,
             min_size=0,
             max_size=size.connections,
-            max_inactive_connection_lifetime=size.idle.total_seconds(),
+            max_inactive_connection_lifetime=0,
             timeout=size.connect.total_seconds(),
             reset=_no_reset,
             command_timeout=STATEMENT_SECONDS,
             server_settings={"application_name": application},
             init=self._opened if watch else None,
         )
+        self._lending = Lending(self._pool, idle_seconds=size.idle.total_seconds())
 
     async def _opened(self, con: Any) -> None:
         if self._watch:
@@ -209,7 +217,7 @@ class PoolDb(Db):
         """Close every connection, by force after two seconds."""
         try:
             async with asyncio.timeout(2):
-                await self._pool.close()
+                await self._lending.close()
         except (TimeoutError, asyncpg.InterfaceError):
             self._pool.terminate()
 
@@ -226,70 +234,56 @@ class PoolDb(Db):
     @property
     def in_use(self) -> int:
         """Connections that are lent out."""
-        return self._pool.get_size() - self._pool.get_idle_size()
+        return self._lending.lent
 
-    @contextlib.asynccontextmanager
-    async def connection(self) -> "AsyncIterator[asyncpg.Connection[Any]]":
-        try:
-            with translated():
-                con = await self._acquire()
-                cut_off = False
-                try:
-                    yield con
-                except BaseException as exc:
-                    cut_off = _cut_off(exc)
-                    raise
-                finally:
-                    await self._release(con, cut_off=cut_off)
-        except (DatabaseUnavailable, StatementAborted) as exc:
-            if self._watch:
-                self._watch.failed(exc.code)
-            raise
+    @property
+    def waiting(self) -> int:
+        """Callers that wait for a connection."""
+        return self._lending.waiting
 
-    async def _acquire(self) -> Any:
-        started = time.perf_counter()
-        self.waiting += 1
+    def connection(self) -> contextlib.AbstractAsyncContextManager["asyncpg.Connection[Any]"]:
+        """See ``Db``."""
+        return _Lent(self._lending, self._watch)
+
+
+class _Lent(contextlib.AbstractAsyncContextManager["asyncpg.Connection[Any]"]):
+    """A pool's connection for the length of a block. No generator: every statement comes through here."""
+
+    __slots__ = ("_con", "_lending", "_watch")
+
+    _con: "asyncpg.Connection[Any]"
+
+    def __init__(self, lending: Lending, watch: PoolWatch | None) -> None:
+        self._lending, self._watch = lending, watch
+
+    async def __aenter__(self) -> "asyncpg.Connection[Any]":
         try:
-            async with asyncio.timeout(ACQUIRE_SECONDS):
-                await self._turn.acquire()
-                try:
-                    con = await self._pool.acquire()
-                except BaseException:
-                    self._turn.release()
-                    raise
-        finally:
-            self.waiting -= 1
+            self._con, waited = await self._lending.borrow()
+        except DRIVER_ERRORS as exc:
+            error = self._told(exc)
+            if error is None:
+                raise
+            raise error from exc
         if self._watch:
-            self._watch.waited(time.perf_counter() - started)
-        return con
+            self._watch.waited(waited)
+        return self._con
 
-    async def _release(self, con: Any, *, cut_off: bool) -> None:
-        """Give the connection back; behind the request's back when its statement was cut off.
-
-        Cancelling a statement needs the server, which may be the very thing that does not answer.
-        """
-        if not cut_off:
-            try:
-                await self._pool.release(con)
-            finally:
-                self._turn.release()
+    async def __aexit__(self, _: type[BaseException] | None, exc: BaseException | None, __: object) -> None:
+        if exc is None:
+            self._lending.give_back(self._con)
             return
-        task = asyncio.create_task(self._release_later(con))
-        self._returning.add(task)
-        task.add_done_callback(self._returning.discard)
+        give_back = self._lending.give_back_later if _cut_off(exc) else self._lending.give_back
+        give_back(self._con)
+        error = self._told(exc)
+        if error is not None:
+            raise error from exc
 
-    async def _release_later(self, con: Any) -> None:
-        try:
-            async with asyncio.timeout(CANCEL_SECONDS):
-                await con.execute("ROLLBACK")  # waits for the cancelled statement's end first
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError):
-            with contextlib.suppress(asyncpg.InterfaceError):  # it has ended, and the pool knows
-                con.terminate()
-        finally:
-            try:
-                await self._pool.release(con)
-            finally:
-                self._turn.release()
+    def _told(self, exc: BaseException) -> CclError | None:
+        """The driver's error in the service's words, if it has some; the watch hears of the database's failures."""
+        error = translate(exc) if isinstance(exc, DRIVER_ERRORS) else None
+        if self._watch and isinstance(shown := error or exc, DatabaseUnavailable | StatementAborted):
+            self._watch.failed(shown.code)
+        return error
 
 
 class Reader(Db):

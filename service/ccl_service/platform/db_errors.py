@@ -54,6 +54,16 @@ _LOST: Final = (
 )
 
 
+#: Everything that the driver raises.
+DRIVER_ERRORS: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
+
+
 class ConnectionLost(DatabaseUnavailable):
     """The connection ended; whether the statement ran is not known."""
 
@@ -88,7 +98,7 @@ def translated() -> Iterator[None]:
     """Let only our own errors out."""
     try:
         yield
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError) as exc:
+    except DRIVER_ERRORS as exc:
         error = translate(exc)
         if error is None:
             raise

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,6 +13,7 @@ import pytest
 from ccl_service.platform.db import Db, PoolDb, PoolSize
 from ccl_service.platform.db_errors import ConnectionLost
 from ccl_service.platform.problems import ConstraintViolated, DatabaseUnavailable, StatementAborted
+from tests.service.polling import eventually
 
 
 async def test_a_transaction_that_fails_leaves_nothing(db: Db) -> None:
@@ -155,3 +157,64 @@ async def test_a_read_that_loses_its_connection_is_asked_again_on_another(db: Po
 async def test_a_statement_that_may_write_is_not_asked_again(db: PoolDb) -> None:
     answer, _ = await asyncio.gather(db.fetchval(SLOW), cut_off_once(db), return_exceptions=True)
     assert isinstance(answer, ConnectionLost)
+
+
+PID = "SELECT pg_backend_pid()"
+
+
+async def ended(db: Db, pid: int, *, within: float = 10) -> None:
+    """Wait until the server no longer has this connection."""
+
+    async def gone() -> bool:
+        return not await db.fetchval("SELECT count(*) FROM pg_stat_activity WHERE pid = $1", pid)
+
+    await eventually(gone, within=within)
+
+
+@contextlib.asynccontextmanager
+async def opened(url: str, size: PoolSize) -> AsyncIterator[PoolDb]:
+    """A pool of its own."""
+    pool = PoolDb(url, size)
+    await pool.open()
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+async def test_the_connection_that_was_given_back_last_is_lent_first(db: PoolDb) -> None:
+    async with db.connection() as first, db.connection():
+        pid = await first.fetchval(PID)
+        assert db.in_use == 2
+    assert db.in_use == 0
+    assert [await db.fetchval(PID) for _ in range(3)] == [pid] * 3
+
+
+async def test_a_connection_that_nobody_needs_is_closed_after_a_while(db: PoolDb, database_url: str) -> None:
+    async with opened(database_url, PoolSize(connections=2, idle=timedelta(seconds=0.2))) as pool:
+        async with pool.connection() as lent:
+            pid = await lent.fetchval(PID)
+            idle = await pool.fetchval(PID)
+            await ended(db, idle)
+            assert await lent.fetchval(PID) == pid, "what is lent is not idle"
+        await ended(db, pid)
+        assert await pool.fetchval(PID) not in {pid, idle}
+
+
+async def test_a_kept_connection_that_the_server_ended_is_not_lent_again(db: PoolDb, database_url: str) -> None:
+    async with opened(database_url, PoolSize(connections=1)) as pool:
+        pid = await pool.fetchval(PID)
+        await db.fetchval("SELECT pg_terminate_backend($1)", pid)
+        await ended(db, pid)
+        assert await pool.read.fetchval(PID) != pid
+        assert pool.in_use == 0
+
+
+async def test_closing_ends_what_is_kept_and_then_what_is_given_back(db: PoolDb, database_url: str) -> None:
+    async with opened(database_url, PoolSize(connections=2)) as pool:
+        async with pool.connection() as lent:
+            pid, kept = await lent.fetchval(PID), await pool.fetchval(PID)
+            closing = asyncio.create_task(pool.close())
+            await ended(db, kept)
+        await closing
+        await ended(db, pid)
