@@ -57,7 +57,7 @@ class Standing:
 
     def headers(self) -> Mapping[str, str]:
         """RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers)."""
-        name, window = self.limit_class.value, int(self.limit.window.total_seconds())
+        name, window = self.limit_class, int(self.limit.window.total_seconds())
         return {
             "RateLimit": f'"{name}";r={self.remaining};t={max(1, round(self.reset))}',
             "RateLimit-Policy": f'"{name}";q={self.limit.most};w={window}',
@@ -66,6 +66,7 @@ class Standing:
 
 @dataclass(slots=True)
 class _Counter:
+    key: str
     ends: float
     own: int = 0
     others: int = 0
@@ -108,9 +109,13 @@ class Limiter:
 
         Raises RateLimited.
         """
-        standing = self._judge(limit_class, subject, own)
-        if standing is not None:
-            self._count(limit_class, subject, standing.limit)
+        limit = own or self._limits.get(limit_class)
+        if limit is None:
+            return None
+        now = self._clock()
+        counter = self._counter(limit_class, subject, limit, now)
+        standing = _judge(limit_class, limit, counter, now)
+        self._count(counter)
         return standing
 
     def check_conversation(self, conversation: str, client: str) -> Standing | None:
@@ -124,45 +129,32 @@ class Limiter:
 
     def check_failures(self, subject: str) -> Standing | None:
         """Judge without counting. Raises RateLimited when too many of this client's attempts have failed."""
-        return self._judge(LimitClass.FAILURES, subject)
+        limit = self._limits.get(LimitClass.FAILURES)
+        if limit is None:
+            return None
+        now = self._clock()
+        return _judge(LimitClass.FAILURES, limit, self._counter(LimitClass.FAILURES, subject, limit, now), now)
 
     def count_failure(self, subject: str) -> None:
         """Count one failed attempt."""
         limit = self._limits.get(LimitClass.FAILURES)
         if limit is not None:
-            self._count(LimitClass.FAILURES, subject, limit)
+            self._count(self._counter(LimitClass.FAILURES, subject, limit, self._clock()))
 
-    def _judge(self, limit_class: LimitClass, subject: str, own: Limit | None = None) -> Standing | None:
-        limit = own or self._limits.get(limit_class)
-        if limit is None:
-            return None
-        counter = self._counter(self._key(limit_class, subject, limit), limit)
-        used = counter.own + counter.others
-        rest = max(0.0, counter.ends - self._clock())
-        if used < limit.most:
-            return Standing(limit_class, limit, limit.most - used - 1, rest)
-        raise RateLimited(
-            f"{limit.most} in {int(limit.window.total_seconds())} s",
-            delay=timedelta(seconds=rest),
-            limit=limit_class,
-            standing=Standing(limit_class, limit, 0, rest).headers(),
-        )
+    def _count(self, counter: _Counter) -> None:
+        counter.own += 1
+        self._unsent.add(counter.key)
 
-    def _count(self, limit_class: LimitClass, subject: str, limit: Limit) -> None:
-        key = self._key(limit_class, subject, limit)
-        self._counter(key, limit).own += 1
-        self._unsent.add(key)
-
-    def _key(self, limit_class: LimitClass, subject: str, limit: Limit) -> str:
-        return f"{limit_class}:{subject}:{int(self._clock() // limit.window.total_seconds())}"
-
-    def _counter(self, key: str, limit: Limit) -> _Counter:
+    def _counter(self, limit_class: LimitClass, subject: str, limit: Limit, now: float) -> _Counter:
+        """The counter of the window that ``now`` lies in."""
+        seconds = limit.window.total_seconds()
+        window = int(now // seconds)
+        key = f"{limit_class}:{subject}:{window}"
         counter = self._counters.get(key)
         if counter is None:
             if len(self._counters) >= MOST_COUNTERS:
                 self._forget(next(iter(self._counters)))
-            window = limit.window.total_seconds()
-            counter = self._counters[key] = _Counter(ends=(self._clock() // window + 1) * window)
+            counter = self._counters[key] = _Counter(key, ends=(window + 1) * seconds)
         return counter
 
     def _forget(self, key: str) -> None:
@@ -199,6 +191,20 @@ class Limiter:
         while not stop.is_set():
             await self.reconcile()
             await _pause(stop, RECONCILE_SECONDS)
+
+
+def _judge(limit_class: LimitClass, limit: Limit, counter: _Counter, now: float) -> Standing:
+    """Where the client stands once this request is counted. Raises RateLimited."""
+    used = counter.own + counter.others
+    rest = max(0.0, counter.ends - now)
+    if used < limit.most:
+        return Standing(limit_class, limit, limit.most - used - 1, rest)
+    raise RateLimited(
+        f"{limit.most} in {int(limit.window.total_seconds())} s",
+        delay=timedelta(seconds=rest),
+        limit=limit_class,
+        standing=Standing(limit_class, limit, 0, rest).headers(),
+    )
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

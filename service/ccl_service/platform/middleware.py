@@ -7,8 +7,8 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from os import urandom
 from typing import Any, Final
-from uuid import uuid4
 
 import structlog
 from aiohttp import web
@@ -32,7 +32,7 @@ from ccl_service.platform.problems import (
     TooSlow,
     as_document,
 )
-from ccl_service.platform.proxy import client_address, limit_subject, parse_address
+from ccl_service.platform.proxy import client_subject, parse_address
 from ccl_service.platform.replicas import Replicas
 from ccl_service.platform.route import ROUTE, Route
 from ccl_service.platform.shedding import COUNTED, Shedder
@@ -134,13 +134,12 @@ class Gate:
 
     def _begin(self, request: web.Request) -> dict[str, str]:
         given = request.headers.get("X-Request-ID", "")
-        request_id = given if _GIVEN_ID.match(given) else uuid4().hex
+        request_id = given if _GIVEN_ID.match(given) else urandom(16).hex()
         request[REQUEST_ID] = request_id
         extra = {"X-Request-ID": request_id}
         request[_EXTRA] = extra
         trust = self.settings.trust_proxy
-        address = client_address(request.remote, request.headers.getall("X-Forwarded-For", ()), trust)
-        request[CLIENT] = limit_subject(address)
+        request[CLIENT] = client_subject(request.remote, request.headers.getall("X-Forwarded-For", ()), trust)
         if self._https(request):
             extra["Strict-Transport-Security"] = HSTS
         extra.update(self._cors(request))
@@ -149,7 +148,8 @@ class Gate:
     def _https(self, request: web.Request) -> bool:
         if request.secure:
             return True
-        if request.headers.get("X-Forwarded-Proto", "").split(",")[-1].strip().lower() != "https":
+        said = request.headers.get("X-Forwarded-Proto")
+        if said is None or said.split(",")[-1].strip().lower() != "https":
             return False
         peer = parse_address(request.remote)
         return peer is not None and self.settings.trust_proxy.trusts(peer)

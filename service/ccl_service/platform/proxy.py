@@ -44,6 +44,9 @@ class TrustProxy:
         return self.hops > 0 and any(peer in network for network in _INSIDE)
 
 
+NOBODY: Final = TrustProxy()
+
+
 def parse_trust(text: str) -> TrustProxy:
     """``false``, ``true`` (one hop), a hop count, or a comma list of CIDRs. Raises ValueError."""
     word = text.strip().lower()
@@ -100,6 +103,19 @@ def _first_untrusted(peer: Address, entries: Sequence[Address | None], trust: Tr
         if not trust.trusts(entry):
             break
     return last
+
+
+def client_subject(peer: str | None, forwarded_for: Sequence[str], trust: TrustProxy) -> str:
+    """``limit_subject`` of the client's address."""
+    if forwarded_for and trust != NOBODY:
+        return limit_subject(client_address(peer, forwarded_for, trust))
+    return _peer_subject(peer)
+
+
+@lru_cache(maxsize=4096)
+def _peer_subject(peer: str | None) -> str:
+    """Remembered: the same peers come again and again. What headers say is not: it may be long, and always new."""
+    return limit_subject(client_address(peer, (), NOBODY))
 
 
 def limit_subject(address: Address) -> str:
