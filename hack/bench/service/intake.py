@@ -1,165 +1,159 @@
-"""CPU time of one request through everything that the service puts around its handlers, against raw aiohttp + asyncpg.
+"""CPU time of one request through everything that surrounds a handler: the service, its peers, and nothing at all.
 
-Usage: python -m hack.bench.service.intake [--requests N]
+Usage: python -m hack.bench.service.intake [--rounds N] [--requests N] [--only NAME …]
+The peers come with the extra ``bench``: .venv/bin/pip install -e '.[dev,bench]'
 
-Both are processes of their own with the same pool and the same statements: reading one lead, and taking one in. What
-counts is the CPU time of the serving process, which does not depend on what else runs on the machine as much as the
-clock does. The two are asked in turns.
+Every contender is a process (or a tree of them) with the same pool and statements, proven to have the same features
+(``parity``) before it is measured. What counts is the CPU time of the whole tree, which depends on what else runs much
+less than the clock does, without what it uses when nobody asks. In each round all are asked in turn, in every second
+round backwards (ABBA); a figure is the median of the rounds, with the lowest and highest behind it.
 """
 
 import argparse
 import asyncio
 import contextlib
-import json
-import os
-import socket
-import sys
+import statistics
 import time
-from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
-from pathlib import Path
-from uuid import UUID, uuid4
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from typing import Final
 
-import aiohttp
-import asyncpg
-from aiohttp import web
+from hack.bench.service.callers import connected, served
+from hack.bench.service.contenders import CONTENDERS, OURS, RAW, Contender, Ground, intakes, prepare, reads, redis
+from hack.bench.service.contenders import running as run
+from hack.bench.service.ground import Figure, report, server
+from hack.bench.service.parity import probe
+from hack.bench.service.process import ROOT_KEY, Serving
 
-from ccl_service.leads import sql
-from ccl_service.leads.model import LeadDraft
-from ccl_service.leads.service import Leads
-from ccl_service.mail.service import FirstContacts
-from hack.bench.service.ground import Figure, migrated, report, server
-from hack.bench.service.process import READY_WITHIN, ROOT_KEY, Serving, serving
+CALLERS: Final = 8
+#: Requests that nobody counts, for each server and kind.
+WARM_UP: Final = 400
+#: How long everybody is watched doing nothing. A clock tick of CPU time (10 ms) is half a thousandth of it.
+IDLE_SECONDS: Final = 20.0
 
-ROOT = Path(__file__).parents[3]
-CLIENTS = 8
-ROUNDS = 4
-HEADERS = {"Authorization": f"Bearer {ROOT_KEY}"}
+#: What is asked, and how large a part of the requests it takes: an intake costs several times a read.
+Kind = tuple[Callable[[Ground], Iterator[bytes]], float]
+KINDS: Final[Mapping[str, Kind]] = {
+    "read, root key": (lambda ground: reads(ground, ROOT_KEY), 1.0),
+    "read, scoped key": (lambda ground: reads(ground, ground.scoped), 1.0),
+    "intake, root key": (lambda ground: intakes(ground, ROOT_KEY), 0.4),
+}
 
 
-async def raw(url: str, port: int) -> None:
-    """Serve the two routes with nothing around them: no validation, limit, log, metric or header."""
-    pool = await asyncpg.create_pool(url, min_size=4, max_size=10)
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """CPU microseconds a request, one figure a round. Comparisons are made round by round: what disturbs a round
+    disturbs both sides of it."""
 
-    async def read(request: web.Request) -> web.Response:
-        async with pool.acquire() as con:
-            row = await con.fetchrow(sql.LEAD_GET, UUID(request.match_info["id"]))
-        text = json.dumps(dict(row) if row else None, default=str)
-        return web.Response(text=text, content_type="application/json")
+    rounds: Sequence[float]
 
-    async def write(request: web.Request) -> web.Response:
-        body, lead = json.loads(await request.read()), uuid4()
-        columns = (body["first_name"], None, body["email"], None, None, None, "{}", None)
-        async with pool.acquire() as con, con.transaction():
-            hashes = [os.urandom(32)]
-            once = (None, None, None, None, "{}")
-            data = ("api", "{}")
-            moment = await con.fetchval("SELECT now()")
-            await con.execute(sql.LEAD_INTAKE, lead, "api", None, *columns, moment, ["email"], hashes, *once, *data)
-        return web.Response(text=json.dumps({"id": str(lead)}), content_type="application/json", status=201)
+    def more_than(self, other: "Cost") -> float:
+        """Microseconds."""
+        return statistics.median(mine - its for mine, its in zip(self.rounds, other.rounds, strict=True))
 
-    app = web.Application()
-    app.router.add_get("/api/leads/{id}", read)
-    app.router.add_post("/api/leads", write)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    await asyncio.Event().wait()
+    def times(self, other: "Cost") -> float:
+        """How many times the other's."""
+        return statistics.median(mine / its for mine, its in zip(self.rounds, other.rounds, strict=True))
+
+    def __str__(self) -> str:
+        return f"{statistics.median(self.rounds):.0f} µs ({min(self.rounds):.0f} to {max(self.rounds):.0f})"
+
+
+async def idling(servers: Mapping[Contender, Serving]) -> dict[Contender, float]:
+    """CPU seconds that each uses in a second without requests."""
+    before = {contender: found.cpu_seconds() for contender, found in servers.items()}
+    await asyncio.sleep(IDLE_SECONDS)
+    return {one: (found.cpu_seconds() - before[one]) / IDLE_SECONDS for one, found in servers.items()}
+
+
+async def measured(found: Serving, idle: float, requests: Iterator[bytes], count: int) -> float:
+    """CPU microseconds for each request that was served; what was turned away is paid for and not counted.
+
+    ``idle`` is not the requests' doing: on a machine that is slow to serve them it would weigh the more.
+    """
+    async with connected(found.port, CALLERS) as clients:
+        began, before = time.perf_counter(), found.cpu_seconds()
+        answered = await served(clients, requests, count)
+        used = found.cpu_seconds() - before
+    return (used - idle * (time.perf_counter() - began)) / answered * 1e6
+
+
+async def compare(
+    servers: Mapping[Contender, Serving],
+    idle: Mapping[Contender, float],
+    requests: Mapping[Contender, Iterator[bytes]],
+    rounds: int,
+    count: int,
+) -> dict[Contender, Cost]:
+    """What each costs."""
+    for contender, found in servers.items():
+        await measured(found, 0.0, requests[contender], WARM_UP)
+    costs: dict[Contender, list[float]] = {contender: [] for contender in servers}
+    for turn in range(rounds):
+        for one in sorted(servers, key=CONTENDERS.index, reverse=bool(turn % 2)):
+            costs[one].append(await measured(servers[one], idle[one], requests[one], count))
+    return {contender: Cost(found) for contender, found in costs.items()}
 
 
 @contextlib.asynccontextmanager
-async def raw_process(url: str) -> AsyncIterator[Serving]:
-    """The raw server as a process of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    began = time.perf_counter()
-    handle = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "hack.bench.service.intake", "--raw", url, str(port), cwd=ROOT
-    )
-    try:
-        async with asyncio.timeout(READY_WITHIN):
-            while True:
-                with contextlib.suppress(OSError):
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                    writer.close()
-                    break
-                await asyncio.sleep(0.01)
-        yield Serving(handle, port, time.perf_counter() - began)
-    finally:
-        handle.kill()
-        await handle.wait()
+async def all_of(
+    wanted: Sequence[Contender], ground: Ground, redis_url: str
+) -> AsyncIterator[dict[Contender, Serving]]:
+    """All of them running, each proven to be what it is said to be."""
+    async with contextlib.AsyncExitStack() as stack:
+        servers = {one: await stack.enter_async_context(run(one, ground.url, redis_url)) for one in wanted}
+        for contender, found in servers.items():
+            if contender != RAW:
+                await probe(found.port, ground)
+        yield servers
 
 
-async def ask(session: aiohttp.ClientSession, url: str, requests: int, *, write: bool) -> None:
-    """So many requests, ``CLIENTS`` at a time."""
-
-    async def one_after_the_other(number: int) -> None:
-        for count in range(requests // CLIENTS):
-            body = {"first_name": "Ann", "email": f"ann{number}-{count}-{uuid4().hex}@example.com"}
-            call = session.post(url, json=body) if write else session.get(url)
-            async with call as answer:
-                await answer.read()
-                if answer.status not in {200, 201}:
-                    raise SystemExit(f"{url} answers {answer.status}")
-
-    await asyncio.gather(*(one_after_the_other(number) for number in range(CLIENTS)))
+def figures(kind: str, costs: Mapping[Contender, Cost]) -> Iterator[Figure]:
+    """The service beside the bare limit, peers beside the service with the same lines."""
+    for contender, cost in costs.items():
+        what = f"{kind}: {contender.name}"
+        if contender.command == OURS.command and RAW in costs:
+            raw = costs[RAW]
+            text = f"{cost}, {cost.more_than(raw):+.0f} µs"
+            yield Figure(what, text, f"{RAW.name}: {raw}", cost.times(raw), "times it")
+        same = replace(OURS, level=contender.level)
+        if contender.peer and same in costs:
+            yield Figure(what, str(cost), f"{same.name}: {costs[same]}", cost.times(costs[same]), "times it")
 
 
-async def compare(servers: Sequence[Serving], path: str, requests: int, *, write: bool) -> list[float]:
-    """CPU microseconds a request of each server."""
-    spent = [0.0] * len(servers)
-    async with aiohttp.ClientSession(headers=HEADERS) as session:
-        for turn in range(ROUNDS + 1):
-            for at, one in enumerate(servers):
-                before = one.cpu_seconds()
-                await ask(session, f"http://127.0.0.1:{one.port}{path}", requests // ROUNDS, write=write)
-                if turn:  # the first round warms up
-                    spent[at] += one.cpu_seconds() - before
-    return [seconds / requests * 1e6 for seconds in spent]
+async def measure(url: str, redis_url: str, wanted: Sequence[Contender], rounds: int, requests: int) -> list[Figure]:
+    """All figures."""
+    ground = await prepare(url)
+    async with all_of(wanted, ground, redis_url) as servers:
+        idle = await idling(servers)
+        found = [Figure(f"idle: {one.name}", f"{idle[one] * 1000:.1f} ms CPU a second", "", 0, "") for one in servers]
+        for kind, (make, share) in KINDS.items():
+            asked = {contender: make(ground) for contender in servers}
+            found += figures(kind, await compare(servers, idle, asked, rounds, int(requests * share)))
+        return found
 
 
-async def one_lead(url: str) -> UUID:
-    """A lead to read."""
-    async with migrated(url) as db:
-        contacts = FirstContacts(new_id=uuid4, wake=lambda: None)
-        leads = Leads(db, contacts, now=lambda: datetime.now(UTC), new_id=uuid4)
-        return (await leads.accept(LeadDraft(first_name="Ann", email="ann@example.com"), actor="api")).id
-
-
-async def measure(url: str, requests: int) -> list[Figure]:
-    """Both figures."""
-    lead = await one_lead(url)
-    async with serving(url, "--no-jobs", DB_POOL_SIZE="10") as ours, raw_process(url) as bare:
-        figures = []
-        for what, path, write in (
-            ("read one lead", f"/api/leads/{lead}", False),
-            ("take one in, its first mail queued", "/api/leads", True),
-        ):
-            mine, raw_one = await compare((ours, bare), path, requests, write=write)
-            figures.append(
-                Figure(
-                    f"{what}: CPU a request",
-                    f"{mine:.0f} µs ({mine - raw_one:+.0f} µs)",
-                    f"{raw_one:.0f} µs raw aiohttp + asyncpg",
-                    mine / raw_one,
-                    "times raw",
-                )
-            )
-        return figures
+def require_programs(wanted: Sequence[Contender]) -> None:
+    """Raises SystemExit when a contender's program is not installed."""
+    missing = sorted({one.command[1] for one in wanted if find_spec(one.command[1]) is None})
+    if missing:
+        raise SystemExit(f"{', '.join(missing)}: not installed; .venv/bin/pip install -e '.[dev,bench]'")
 
 
 def main() -> None:
     """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=8000)
-    parser.add_argument("--raw", nargs=2, metavar=("URL", "PORT"), help=argparse.SUPPRESS)
+    parser = argparse.ArgumentParser(prog="python -m hack.bench.service.intake")
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--requests", type=int, default=2500, help="for each server, kind and round")
+    names = [one.name for one in CONTENDERS]
+    parser.add_argument("--only", nargs="+", default=names, choices=names, metavar="NAME", help=", ".join(names))
     arguments = parser.parse_args()
-    if arguments.raw:
-        asyncio.run(raw(arguments.raw[0], int(arguments.raw[1])))
-        return
-    with server() as url:
-        report("One request", asyncio.run(measure(url, arguments.requests)))
+    wanted = [one for one in CONTENDERS if one.name in arguments.only]
+    require_programs(wanted)
+    with server() as url, redis() as redis_url:
+        found = asyncio.run(measure(url, redis_url, wanted, arguments.rounds, arguments.requests))
+        report("CPU time of one request", found)
 
 
 if __name__ == "__main__":

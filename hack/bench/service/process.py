@@ -1,4 +1,4 @@
-"""``ccl-service serve`` as a process that benchmarks start and stop."""
+"""``ccl-service serve`` and its peers as processes that benchmarks start and stop."""
 
 import asyncio
 import contextlib
@@ -6,9 +6,12 @@ import os
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
+
+import psutil
 
 ROOT_KEY = "root-key-of-the-benchmarks-00000001"
 READY_WITHIN = 60.0
@@ -29,19 +32,16 @@ class Serving:
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
     def cpu_seconds(self) -> float:
-        """CPU time used so far."""
-        fields = Path(f"/proc/{self.handle.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """CPU time used so far by the process and those it has started."""
+        first = psutil.Process(self.handle.pid)
+        times = (one.cpu_times() for one in (first, *first.children(recursive=True)))
+        return sum(one.user + one.system for one in times)
 
 
 @contextlib.asynccontextmanager
 async def serving(database_url: str, *options: str, **variables: str) -> AsyncIterator[Serving]:
     """``options`` of ``serve``. Raises TimeoutError when it does not become ready."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
     environ = {
-        "PATH": os.environ["PATH"],
         "CCL_ENV": "development",
         "DATABASE_URL": database_url,
         "INTERNAL_API_KEY": ROOT_KEY,
@@ -49,20 +49,49 @@ async def serving(database_url: str, *options: str, **variables: str) -> AsyncIt
         "SESSION_SECRET": "session-secret-of-the-benchmarks-001",
         "RATE_LIMIT_MAX_REQUESTS": "1000000000",
         "CONNECTIONS_PER_IP": "100000",
-        "PORT": str(port),
         **variables,
     }
+    async with started(("-m", "ccl_service", "serve", *options), environ) as found:
+        yield found
+
+
+@contextlib.asynccontextmanager
+async def started(
+    command: Sequence[str], environ: Mapping[str, str], *, output: IO[bytes] | None = None
+) -> AsyncIterator[Serving]:
+    """Arguments of Python, with ``{port}`` for the port that is also in PORT; ``output``: where its lines go.
+
+    Raises TimeoutError when it does not become ready.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
     began = time.perf_counter()
-    handle = await asyncio.create_subprocess_exec(sys.executable, "-m", "ccl_service", "serve", *options, env=environ)
+    handle = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *(word.format(port=port) for word in command),
+        env={"PATH": os.environ["PATH"], "PORT": str(port), **environ},
+        stdout=output,
+        stderr=output,
+    )
     try:
         async with asyncio.timeout(READY_WITHIN):
             while not await _ready(port):  # noqa: ASYNC110 - another process cannot set an event
                 await asyncio.sleep(0.005)
         yield Serving(handle, port, time.perf_counter() - began)
     finally:
-        if handle.returncode is None:
-            handle.kill()
-        await handle.wait()
+        await _ended(handle)
+
+
+async def _ended(handle: asyncio.subprocess.Process) -> None:
+    """Kill the process and those it has started; it first, or it would start others in their place."""
+    if handle.returncode is None:
+        children = psutil.Process(handle.pid).children(recursive=True)
+        handle.kill()
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+    await handle.wait()
 
 
 async def _ready(port: int) -> bool:
