@@ -15,11 +15,11 @@ from ccl_contract.readiness import Check, CheckStatus, KeyIds, ReadinessReport
 from ccl_contract.schema import Database, SchemaState
 from ccl_operator import names
 from ccl_operator.actions import Delete, Event, Plan, Resource
-from ccl_operator.api.status import parse_status, render_status
+from ccl_operator.api.status import Status, parse_status, render_status
 from ccl_operator.config import Config
 from ccl_operator.observe import Observed, Probe
 from ccl_operator.plan import plan
-from ccl_operator.report import interrupted
+from ccl_operator.report import failed, interrupted
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 CONFIG = Config(
@@ -191,7 +191,15 @@ class SimulatedCluster:
 
     def interrupt(self, why: str) -> None:
         """What is told when the API server keeps ending passes early."""
-        status = interrupted(parse_status(self.owner), self.owner["metadata"]["generation"], self.now, why=why)
+        self._tell(interrupted(parse_status(self.owner), self.owner["metadata"]["generation"], self.now, why=why))
+
+    def fail(self) -> None:
+        """What is told when a pass raises."""
+        status = failed(parse_status(self.owner), self.owner["metadata"]["generation"], self.now)
+        assert status is not None
+        self._tell(status)
+
+    def _tell(self, status: Status) -> None:
         self.owner = {**self.owner, "status": json.loads(json.dumps(render_status(status)))}
 
     def _wrote(self) -> None:

@@ -196,6 +196,16 @@ def writes_failed_and_do_not_any_more(cluster: SimulatedCluster) -> None:
     cluster.run()
 
 
+def a_pass_raises(cluster: SimulatedCluster) -> None:
+    cluster.fail()
+    assert cluster.condition("Stalled") == ("True", "InternalError")
+
+
+def a_pass_raised_and_does_not_any_more(cluster: SimulatedCluster) -> None:
+    cluster.fail()
+    cluster.run()
+
+
 PLAYS: list[tuple[Play, str]] = [
     (paused_as_it_is, "Current"),
     (paused_with_a_newer_specification, "InProgress"),
@@ -205,6 +215,8 @@ PLAYS: list[tuple[Play, str]] = [
     (writes_keep_failing, "InProgress"),
     (writes_keep_failing_where_something_was_stuck, "InProgress"),
     (writes_failed_and_do_not_any_more, "Current"),
+    (a_pass_raises, "Failed"),
+    (a_pass_raised_and_does_not_any_more, "Current"),
 ]
 
 
