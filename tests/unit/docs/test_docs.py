@@ -1,5 +1,6 @@
 """The documents promise nothing that is not there: commands, options, targets, routes, metrics, fields, files."""
 
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,6 +133,7 @@ def test_every_variable_is_one_of_the_service_or_of_a_known_tool(page: Path) -> 
     assert {one for one in named - own - codes if not FOREIGN.search(one)} == set()
 
 
+@functools.cache
 def spec_schema() -> dict[str, Any]:
     crd = next(
         crd
