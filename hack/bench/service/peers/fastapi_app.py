@@ -22,9 +22,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ccl_service.leads.api import LeadAccepted, LeadView
 from ccl_service.leads.model import LeadDraft
 from ccl_service.leads.sql import consent_of, finance_of
+from ccl_service.leads.views import LeadAccepted, LeadView
 from ccl_service.platform import problems
 from ccl_service.platform.middleware import ALLOWED_HEADERS, EXPOSED
 from ccl_service.platform.route import Scope as KeyScope
