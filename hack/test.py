@@ -3,9 +3,8 @@
 Usage: python -m hack.test all|unit|service|operator|charts|e2e [pytest arguments]
 
 What this machine lacks is told first. Static checks come next because they are quick; all tests then share one pytest
-run, so that its closing line is the last thing printed. Tests wait more than they compute, so several processes run
-them (tests/conftest.py says which belong together), and the longest begins first. The node binary builds in the
-background from the first moment.
+run, so that its closing line is the last thing printed. Several processes run them (tests/conftest.py says which belong
+together), and the longest begins first. The node binary builds in the background from the first moment.
 """
 
 import os
@@ -89,11 +88,10 @@ def run(part: str, arguments: Sequence[str]) -> int:
 
 
 def _processes(part: str) -> tuple[str, ...]:
-    """pytest-xdist's options. Two processes a core keep the cores busy while tests wait."""
+    """pytest-xdist's options. Not more than one process a core: tests with deadlines are no load test."""
     if part in ALONE:
         return ()
-    count = 2 * (os.cpu_count() or 1)
-    return "-n", str(count), "--dist", "loadgroup", "--no-loadscope-reorder"
+    return "-n", str(max(2, os.cpu_count() or 1)), "--dist", "loadgroup", "--no-loadscope-reorder"
 
 
 def main() -> int:

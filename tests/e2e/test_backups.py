@@ -17,7 +17,7 @@ RESTORE = "\n".join(
         "newest=$(ls -1 /backups/*/manifest.json | sort | tail -n 1)",
         'createdb --maintenance-db "$DATABASE_URL" restored',
         'pg_restore --exit-on-error --no-owner -d "${DATABASE_URL%/*}/restored" "$(dirname "$newest")/dump.pgc"',
-        'cat "$newest" && echo',
+        'tr -d "\\n" < "$newest" && echo',
         'printf "%s" "$COUNTS" | psql -qAt "${DATABASE_URL%/*}/restored"',
     )
 )

@@ -28,9 +28,9 @@ MOST_GAP_SECONDS: Final = 0.05
 #: The event loop's delay, in seconds, that counts as a full queue. Whoever is turned away waits for it too, and is to
 #: know within 50 ms.
 FULL_LAG_SECONDS: Final = 0.05
-#: The same while fewer are at work than may be at a time: then it is mostly the machine that is busy, with something
-#: else, and turning callers away helps little.
-FOREIGN_LAG_SECONDS: Final = 0.15
+#: The same while fewer are at work than may be at a time: then it is the machine that is busy, with something else.
+#: To turn the few away who come would free nothing; a late answer is better than none.
+FOREIGN_LAG_SECONDS: Final = 1.0
 #: How often the delay is measured, and over how many measurements. The median: a pause of the machine or of the
 #: garbage collector is one late measurement, a queue makes them all late.
 LAG_EVERY_SECONDS: Final = 0.01
