@@ -4,7 +4,7 @@ Usage: python -m hack.test all|unit|service|operator|charts|e2e [pytest argument
 
 What this machine lacks is told first. Static checks come next because they are quick; all tests then share one pytest
 run, so that its closing line is the last thing printed. Several processes run them (tests/conftest.py says which belong
-together), and the longest begins first. The node binary builds in the background from the first moment.
+together). The node binary builds in the background from the first moment.
 """
 
 import os
@@ -23,20 +23,20 @@ from hack.run import Command, Failure, main_with_errors
 ROOT: Final = Path(__file__).parent.parent
 BIN: Final = ROOT / ".venv" / "bin"
 
-#: What each part runs, the longest first.
+#: What each part runs. What waits most comes first, beside what computes: both cores have work, and neither too much.
 PARTS: Final = {
     "unit": ("tests/unit",),
     "service": ("tests/service",),
     "operator": ("tests/operator",),
     "charts": ("tests/charts",),
     "e2e": ("tests/e2e",),
-    "all": ("tests/e2e", "tests/operator", "tests/service", "tests/charts", "tests/unit"),
+    "all": ("tests/e2e", "tests/unit", "tests/service", "tests/charts", "tests/operator"),
 }
 #: Those with a cluster, and those with programs that are built from Go modules.
 CLUSTER: Final = frozenset({"all", "e2e"})
 BUILT: Final = CLUSTER | {"operator", "charts"}
-#: Those that share a single resource gain nothing from a second process.
-ALONE: Final = frozenset({"e2e", "charts"})
+#: Those that share their servers or their cluster gain nothing from a second process.
+ALONE: Final = frozenset({"service", "operator", "charts", "e2e"})
 STATIC: Final = (
     ("format", ("ruff", "format", "--check", "--quiet", ".")),
     ("lint", ("ruff", "check", "--quiet", ".")),

@@ -1,5 +1,6 @@
-"""Which tests belong to one process when several run them: those of a file share its fixtures, all end-to-end tests one
-cluster.
+"""Which tests belong to one process when several run them: those that share servers, or a cluster.
+
+Unit tests share nothing but their module.
 """
 
 from pathlib import Path
@@ -13,4 +14,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put every test into its group."""
     for item in items:
         place = item.path.relative_to(HERE)
-        item.add_marker(pytest.mark.xdist_group("e2e" if place.parts[0] == "e2e" else str(place)))
+        item.add_marker(pytest.mark.xdist_group(str(place) if place.parts[0] == "unit" else place.parts[0]))

@@ -4,8 +4,10 @@ from functools import partial
 
 from ccl_operator import names
 from ccl_operator.actions import Resource
-from tests.operator.conftest import Place
+from tests.operator.conftest import SPEC, Place
 from tests.operator.operator_process import until
+
+LIMIT_RANGE = Resource("", "v1", "limitranges", "LimitRange")
 
 
 def test_deleted_children_come_back(place: Place) -> None:
@@ -122,19 +124,14 @@ def test_ports_variables_and_probes_that_exclude_ours_are_put_right_beside_forei
 
 
 def test_a_child_that_the_api_server_refuses_is_named_in_the_condition_with_the_reason(place: Place) -> None:
+    most = {"type": "PersistentVolumeClaim", "max": {"storage": "1Gi"}}
+    place.api.create(LIMIT_RANGE, place.namespace, {"metadata": {"name": "most"}, "spec": {"limits": [most]}})
     place.start_operator()
-    place.create()
-    place.promote()
-    _annotate_account(place, "x")
+    place.create(backup=SPEC["backup"] | {"destination": {"pvc": {"size": "2Gi"}}})
     until("the object is stalled", lambda: place.condition("Stalled").get("reason") == "ApplyRefused")
     message = place.condition("Stalled")["message"]
-    assert "ServiceAccount ccl" in message
-    assert "metadata.annotations" in message
-    _annotate_account(place, None)
+    assert "PersistentVolumeClaim ccl-backups" in message
+    assert "maximum storage" in message
+    place.api.delete(LIMIT_RANGE, place.namespace, "most")
+    place.api.patch(names.OWNER, place.namespace, "ccl", {"spec": {"backup": {"schedule": "30 2 * * *"}}})
     until("it goes on", lambda: place.condition("Stalled").get("status") == "False")
-
-
-def _annotate_account(place: Place, value: str | None) -> None:
-    """With a key that the API server takes for no annotation; None takes it away."""
-    wanted = {"serviceAccount": {"annotations": {"not a key": value}}}
-    place.api.patch(names.OWNER, place.namespace, "ccl", {"spec": wanted})
