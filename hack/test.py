@@ -3,8 +3,7 @@
 Usage: python -m hack.test all|unit|service|operator|charts|e2e [pytest arguments]
 
 What this machine lacks is told first. Static checks come next because they are quick; all tests then share one pytest
-run, so that its closing line is the last thing printed. Several processes run them (tests/conftest.py says which belong
-together). The node binary builds in the background from the first moment.
+run, so that its closing line is the last thing printed. The node binary builds in the background from the first moment.
 """
 
 import os
@@ -23,20 +22,18 @@ from hack.run import Command, Failure, main_with_errors
 ROOT: Final = Path(__file__).parent.parent
 BIN: Final = ROOT / ".venv" / "bin"
 
-#: What each part runs. What waits most comes first, beside what computes: both cores have work, and neither too much.
+#: What each part runs, cheap before dear.
 PARTS: Final = {
     "unit": ("tests/unit",),
     "service": ("tests/service",),
     "operator": ("tests/operator",),
     "charts": ("tests/charts",),
     "e2e": ("tests/e2e",),
-    "all": ("tests/e2e", "tests/unit", "tests/service", "tests/charts", "tests/operator"),
+    "all": ("tests/unit", "tests/service", "tests/charts", "tests/operator", "tests/e2e"),
 }
 #: Those with a cluster, and those with programs that are built from Go modules.
 CLUSTER: Final = frozenset({"all", "e2e"})
 BUILT: Final = CLUSTER | {"operator", "charts"}
-#: Those that share their servers or their cluster gain nothing from a second process.
-ALONE: Final = frozenset({"service", "operator", "charts", "e2e"})
 STATIC: Final = (
     ("format", ("ruff", "format", "--check", "--quiet", ".")),
     ("lint", ("ruff", "check", "--quiet", ".")),
@@ -83,15 +80,10 @@ def run(part: str, arguments: Sequence[str]) -> int:
     if part in {"all", "unit"}:
         static_checks()
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
-    command: Command = [BIN / "pytest", "-q", *_processes(part), *PARTS[part], *arguments]
+    # Only unit tests share no server and have no deadlines: several processes may run them.
+    processes = ("-n", "auto") if part == "unit" else ()
+    command: Command = [BIN / "pytest", "-q", *processes, *PARTS[part], *arguments]
     return subprocess.run(command, cwd=ROOT, check=False, env=environment).returncode
-
-
-def _processes(part: str) -> tuple[str, ...]:
-    """pytest-xdist's options. Not more than one process a core: tests with deadlines are no load test."""
-    if part in ALONE:
-        return ()
-    return "-n", str(max(2, os.cpu_count() or 1)), "--dist", "loadgroup", "--no-loadscope-reorder"
 
 
 def main() -> int:
