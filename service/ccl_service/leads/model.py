@@ -17,6 +17,7 @@ from uuid import UUID
 
 import phonenumbers
 from email_validator import EmailNotValidError, validate_email
+from email_validator.rfc_constants import CASE_INSENSITIVE_MAILBOX_NAMES
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyAddress, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
@@ -128,6 +129,8 @@ def _name(value: str) -> str:
 #: The usual forms, which are most of what comes; a full parse costs four times as much.
 _PLAIN_LOCAL: Final = re.compile(r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*")
 _AMERICAN: Final = re.compile(r"(?:\+?1[ .-]?)?\(?([2-9]\d\d)\)?[ .-]?([2-9]\d\d)[ .-]?(\d{4})", re.ASCII)
+#: RFC 2142: names of roles, which the library puts into lower case.
+_ROLES: Final = frozenset(CASE_INSENSITIVE_MAILBOX_NAMES)
 #: RFC 5321 4.5.3.1.1; and long before an address as a whole may be too long, which is not for the short way to tell.
 _MOST_LOCAL, _MOST_SHORT = 64, 200
 
@@ -139,7 +142,8 @@ def normal_email(value: str) -> str:
     """
     text = unicodedata.normalize("NFC", value).strip()
     local, at, domain = text.rpartition("@")
-    usual = at and len(text) <= _MOST_SHORT and len(local) <= _MOST_LOCAL and _PLAIN_LOCAL.fullmatch(local)
+    short = at and len(text) <= _MOST_SHORT and len(local) <= _MOST_LOCAL
+    usual = short and _PLAIN_LOCAL.fullmatch(local) and local.lower() not in _ROLES
     known = _ascii_domain(domain) if usual else None
     return f"{local}@{known}" if known else _any_email(text)
 

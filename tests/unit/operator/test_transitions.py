@@ -69,7 +69,7 @@ def comparable(cluster: SimulatedCluster) -> list[Any]:
     return sorted(found, key=str)
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(STEPS)
 def test_any_way_to_a_specification_ends_in_the_objects_of_a_fresh_start(
     steps: list[tuple[dict[str, Any], int]],

@@ -30,6 +30,7 @@ DOMAIN = st.one_of(
 @example("a" * 64, "example.com")
 @example("a" * 65, "example.com")
 @example(".a", "example.com")
+@example("WWW", "example.com")
 @example('"a b"', "example.com")
 def test_an_address_the_short_way_is_the_same(local: str, domain: str) -> None:
     text = f"{local}@{domain}"
