@@ -118,7 +118,7 @@ def bare_apiserver(workdir: Path, users: Sequence[User] = (ADMIN, OPERATOR)) -> 
     with ExitStack() as stack:
         etcd = _etcd(kube, workdir, etcd_port, peer_port)
         api = _kube_apiserver(kube, workdir, etcd_port, port)
-        running = [stack.enter_context(_process(command, workdir / f"{command[1]}.log")) for command in (etcd, api)]
+        running = [stack.enter_context(beside(command, workdir / f"{command[1]}.log")) for command in (etcd, api)]
         wait_until(lambda: _ready(server, admin, running), timeout=START_TIMEOUT, what="kube-apiserver ready")
         server.kubeconfig.touch(mode=0o600)
         server.kubeconfig.write_text(json.dumps(_kubeconfig(server.url, server.ca, ADMIN.name, admin)))
@@ -149,7 +149,8 @@ def _kube_apiserver(kube: Path, workdir: Path, etcd_port: int, port: int) -> lis
 
 
 @contextmanager
-def _process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def beside(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program without state worth keeping until the block ends; both streams go to ``log``."""
     # With the parent killed the servers must go too, or they would hold their ports for ever.
     guard = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
     with log.open("wb") as output:

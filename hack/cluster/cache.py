@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 KEY_LENGTH: Final = 12
 #: What a cluster and all that is built for it take.
 MIN_FREE_BYTES: Final = 8 * 10**9
@@ -92,7 +94,7 @@ def scratch() -> Iterator[Path]:
     every = folder() / "scratch"
     every.mkdir(exist_ok=True)
     for left in every.iterdir():
-        if not _lives(int(left.name.partition("-")[0])):
+        if not psutil.pid_exists(int(left.name.partition("-")[0])):
             shutil.rmtree(left, ignore_errors=True)
     made = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=every))
     made.chmod(0o755)
@@ -100,16 +102,6 @@ def scratch() -> Iterator[Path]:
         yield made
     finally:
         shutil.rmtree(made, ignore_errors=True)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def link(place: Path, target: Path) -> None:

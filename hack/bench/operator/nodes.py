@@ -23,7 +23,7 @@ from ccl_operator.actions import Resource
 from ccl_operator.environment import PORT
 from hack.bench.operator.api import NAMESPACE, Api
 from hack.cluster import build
-from hack.cluster.apiserver import ApiServer
+from hack.cluster.apiserver import ApiServer, beside
 from hack.run import Failure
 
 POD_NETWORK: Final = "10.250.0.0/16"
@@ -77,7 +77,7 @@ def fake_nodes(server: ApiServer, folder: Path) -> Iterator[None]:
     pods = Pods(server)
     with contextlib.ExitStack() as stack:
         for name, command in (("controllers", controllers), ("kwok", kwok)):
-            stack.enter_context(_process(command, folder / f"{name}.log"))
+            stack.enter_context(beside(command, folder / f"{name}.log"))
         pods.start()
         stack.callback(pods.stop)
         yield
@@ -140,16 +140,3 @@ class Pods:
         checks = [{"id": "DatabaseReachable", "status": "pass"}]
         text = json.dumps({**report, "schema": schema, "database": database, "checks": checks})
         return web.Response(text=text, content_type="application/json")
-
-
-@contextlib.contextmanager
-def _process(command: Sequence[str], log: Path) -> Iterator[None]:
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-    try:
-        yield
-        if process.poll() is not None:
-            raise RuntimeError(f"{Path(command[0]).name} ended: {log.read_text()[-2000:]}")
-    finally:
-        process.kill()
-        process.wait()
