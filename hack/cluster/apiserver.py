@@ -11,6 +11,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -75,13 +76,15 @@ class ApiServer:
         """The token of a user by full name (`system:serviceaccount:NAMESPACE:NAME`). Raises KeyError."""
         return {known.name: known.token for known in self.users}[user]
 
-    def kubeconfig_for(self, user: str) -> Path:
-        """A kubeconfig file for that user. Raises KeyError when the server does not know the user."""
-        token = self.token_for(user)
-        place = self.workdir / f"kubeconfig-{user.replace(':', '-')}"
-        place.touch(mode=0o600)
-        place.write_text(json.dumps(_kubeconfig(self.url, self.ca, user, token)))
-        return place
+    def kubeconfig_for(self, user: str, through: str = "") -> Path:
+        """A new kubeconfig file for that user, by way of a proxy's URL when there is one.
+
+        Raises KeyError when the server does not know the user.
+        """
+        config = _kubeconfig(through or self.url, self.ca, user, self.token_for(user))
+        with tempfile.NamedTemporaryFile("w", dir=self.workdir, prefix="kubeconfig-", delete=False) as file:
+            json.dump(config, file)
+        return Path(file.name)
 
     def writes(self, user: str) -> list[dict[str, Any]]:
         """The audit events of that user's writes so far, oldest first."""

@@ -1,12 +1,10 @@
 """An HTTP proxy in front of the API server that counts an operator's writes and ends the operator after one of them."""
 
 import asyncio
-import json
 import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -22,13 +20,13 @@ class CountingProxy:
     """``crash`` is called after the write ``crash_after`` was carried out and before its answer is passed on."""
 
     def __init__(self, server: ApiServer) -> None:
+        self.url = ""
         self.writes = 0
         self.crash_after = 0
         self.crash: Callable[[], None] = lambda: None
         self.crashed = threading.Event()
         self._server = server
         self._lock = threading.Lock()
-        self._port = 0
 
     @contextmanager
     def serving(self) -> Iterator["CountingProxy"]:
@@ -44,15 +42,6 @@ class CountingProxy:
             thread.join()
             loop.close()
 
-    def kubeconfig(self, of: Path) -> Path:
-        """A copy of a kubeconfig that leads through here."""
-        found = json.loads(of.read_text())
-        found["clusters"][0]["cluster"] = {"server": f"http://127.0.0.1:{self._port}"}
-        place = of.with_name(f"{of.name}-{self._port}")
-        place.touch(mode=0o600)
-        place.write_text(json.dumps(found))
-        return place
-
     def expect(self, crash_after: int, crash: Callable[[], None]) -> None:
         """Count from zero; crash after so many writes, 0: never."""
         with self._lock:
@@ -66,9 +55,9 @@ class CountingProxy:
             app.router.add_route("*", "/{path:.*}", self._handle)
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
             await runner.setup()
-            site = web.TCPSite(runner, "127.0.0.1", self._port)
+            site = web.TCPSite(runner, "127.0.0.1", 0)
             await site.start()
-            self._port = runner.addresses[0][1]
+            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
             started.set()
             await stop.wait()
             await runner.cleanup()

@@ -6,7 +6,6 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Literal
 
 import aiohttp
@@ -33,14 +32,6 @@ class DisturbedConnection:
         """Break all watches that are open, so that new ones begin."""
         for transport in tuple(self._watches):
             transport.abort()
-
-    def kubeconfig(self, original: Path) -> Path:
-        """The same user, led through here."""
-        config = json.loads(original.read_text())
-        config["clusters"][0]["cluster"] = {"server": self.url}
-        place = original.with_name(f"{original.name}-disturbed-{self.url.rpartition(':')[2]}")
-        place.write_text(json.dumps(config))
-        return place
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["DisturbedConnection"]:

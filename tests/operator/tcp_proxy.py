@@ -4,7 +4,6 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,7 +21,7 @@ class TcpProxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self._copies: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
-        self.port = 0
+        self._port = 0
 
     def freeze(self) -> None:
         """From now on nothing gets through, in either direction; new connections are taken and then silent."""
@@ -50,14 +49,10 @@ class TcpProxy:
             thread.join()
             self._loop.close()
 
-    def kubeconfig(self, of: Path) -> Path:
-        """A copy of a kubeconfig that leads through here."""
-        place = of.with_name(f"{of.name}-{self.port}")
-        place.touch(mode=0o600)
-        place.write_text(
-            of.read_text().replace(f"{self._target.hostname}:{self._target.port}", f"127.0.0.1:{self.port}")
-        )
-        return place
+    @property
+    def url(self) -> str:
+        """Where it stands for the API server."""
+        return f"https://127.0.0.1:{self._port}"
 
     def _call(self, callback: Callable[[], None]) -> None:
         self._loop.call_soon_threadsafe(callback)
@@ -66,8 +61,8 @@ class TcpProxy:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout=10)
 
     async def _open(self) -> None:
-        self._listener = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
-        self.port = self._listener.sockets[0].getsockname()[1]
+        self._listener = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
+        self._port = self._listener.sockets[0].getsockname()[1]
 
     async def _close(self) -> None:
         if self._listener is not None:

@@ -69,7 +69,7 @@ class Chain:
         place = self.place
         if place.api.find(rbac.LEASE, place.namespace, "ccl-operator"):
             place.api.delete(rbac.LEASE, place.namespace, "ccl-operator")
-        through = self.proxy.kubeconfig(place.server.kubeconfig_for(OPERATOR.name))
+        through = place.server.kubeconfig_for(OPERATOR.name, through=self.proxy.url)
         self.process = place.launch_operator(through, f"operator-{len(place.processes)}")
         self.process.wait_ready()
 

@@ -66,7 +66,7 @@ def test_the_standby_takes_over_from_a_leader_that_was_killed(place: Place) -> N
 
 def test_a_leader_that_is_cut_off_writes_no_more_and_ends(place: Place) -> None:
     with TcpProxy(place.server).serving() as proxy:
-        cut_off = place.launch_operator(proxy.kubeconfig(place.server.kubeconfig_for(OPERATOR.name)), "cut-off")
+        cut_off = place.launch_operator(place.server.kubeconfig_for(OPERATOR.name, through=proxy.url), "cut-off")
         cut_off.wait_ready()
         until("it leads", lambda: place.leader() == "cut-off")
         standby = place.launch_operator(None, "standby")
@@ -121,7 +121,7 @@ def test_a_leader_that_stood_still_while_another_took_over_does_not_write_again(
 def test_an_operator_that_starts_while_the_api_server_is_away_waits_for_it(place: Place) -> None:
     with TcpProxy(place.server).serving() as proxy:
         proxy.refuse()
-        operator = place.launch_operator(proxy.kubeconfig(place.server.kubeconfig_for(OPERATOR.name)))
+        operator = place.launch_operator(place.server.kubeconfig_for(OPERATOR.name, through=proxy.url))
         until("it waits", lambda: "waiting for the API server" in operator.log())
         assert operator.page("/livez") == "ok\n"
         proxy.resume()
@@ -130,7 +130,7 @@ def test_an_operator_that_starts_while_the_api_server_is_away_waits_for_it(place
 
 def test_after_an_outage_of_the_api_server_the_standby_goes_on_without_a_restart(place: Place) -> None:
     with TcpProxy(place.server).serving() as proxy:
-        through = proxy.kubeconfig(place.server.kubeconfig_for(OPERATOR.name))
+        through = place.server.kubeconfig_for(OPERATOR.name, through=proxy.url)
         leader = place.launch_operator(through, "leader")
         leader.wait_ready()
         until("it leads", lambda: place.leader() == "leader")
@@ -150,7 +150,7 @@ def test_after_an_outage_of_the_api_server_the_standby_goes_on_without_a_restart
 
 def test_a_short_outage_of_the_api_server_costs_neither_the_lease_nor_the_process(place: Place) -> None:
     with TcpProxy(place.server).serving() as proxy:
-        operator = place.launch_operator(proxy.kubeconfig(place.server.kubeconfig_for(OPERATOR.name)))
+        operator = place.launch_operator(place.server.kubeconfig_for(OPERATOR.name, through=proxy.url))
         operator.wait_ready()
         until("it leads", lambda: place.leader() == "operator")
         place.create()

@@ -16,7 +16,7 @@ from tests.operator.operator_process import OperatorProcess, until
 @pytest.mark.parametrize("fault", ["gone", "broken", "refused", "error", "cut", "end"])
 async def test_an_object_made_after_a_disturbed_watch_is_seen(place: Place, fault: Fault) -> None:
     async with DisturbedConnection(place.server, names.OWNER.plural).serving() as connection:
-        kubeconfig = connection.kubeconfig(place.server.kubeconfig_for(OPERATOR.name))
+        kubeconfig = place.server.kubeconfig_for(OPERATOR.name, through=connection.url)
         operator = await asyncio.to_thread(place.launch_operator, kubeconfig)
         await asyncio.to_thread(operator.wait_ready)
         connection.faults.append(fault)

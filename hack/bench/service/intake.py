@@ -25,6 +25,7 @@ from hack.bench.service.contenders import running as run
 from hack.bench.service.ground import Figure, report, server
 from hack.bench.service.parity import probe
 from hack.bench.service.process import ROOT_KEY, Serving
+from hack.packages import ensure_programs
 
 CALLERS: Final = 8
 #: Requests that nobody counts, for each server and kind.
@@ -135,7 +136,8 @@ async def measure(url: str, redis_url: str, wanted: Sequence[Contender], rounds:
 
 
 def require_programs(wanted: Sequence[Contender]) -> None:
-    """Raises SystemExit when a contender's program is not installed."""
+    """Raises SystemExit when a contender's program is not installed; Redis comes from Debian, as for the tests."""
+    ensure_programs({"redis-server": "redis-server"})
     missing = sorted({one.command[1] for one in wanted if find_spec(one.command[1]) is None})
     if missing:
         raise SystemExit(f"{', '.join(missing)}: not installed; .venv/bin/pip install -e '.[dev,bench]'")
