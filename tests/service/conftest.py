@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -206,3 +207,14 @@ def _wait_for_port(port: int, process: "subprocess.Popen[bytes]") -> None:
             return
         time.sleep(0.02)
     raise AssertionError("redis-server does not listen")
+
+
+@pytest.fixture(scope="session")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``cert.pem`` for localhost, valid for 30 days and signed by itself, and its ``key.pem``."""
+    made = tmp_path_factory.mktemp("tls")
+    request = ("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    subject = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "30")
+    files = ("-keyout", made / "key.pem", "-out", made / "cert.pem")
+    subprocess.run((*request, *subject, *files), check=True, capture_output=True)
+    return made

@@ -34,6 +34,7 @@ class Pooler:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, free_port()
+        self._authorities = "/etc/ssl/certs/ca-certificates.crt"
         self._log = folder / "log"
         program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
         assert program is not None
@@ -70,10 +71,16 @@ class Pooler:
         """The files of the pooler's Secret, on this test's port and folder."""
         settings = files["pgbouncer.ini"].replace("listen_port = 6432", f"listen_port = {self.port}")
         settings = settings.replace("/etc/pgbouncer/", f"{self.folder}/")
+        settings = settings.replace("/etc/ssl/certs/ca-certificates.crt", self._authorities)
         if not self._remembers_statements():
             settings = re.sub(r"^max_prepared_statements.*\n", "", settings, flags=re.MULTILINE)
         for name, text in {**files, "pgbouncer.ini": settings}.items():
             self.write(name, text)
+
+    def trust(self, certificate: Path) -> None:
+        """From the next ``fill`` on a server is known by this certificate, and no longer by the machine's."""
+        self.write("authorities.pem", certificate.read_text())
+        self._authorities = str(self.folder / "authorities.pem")
 
     def write(self, name: str, text: str) -> None:
         """As a kubelet does: whole or not at all."""

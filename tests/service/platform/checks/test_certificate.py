@@ -18,10 +18,10 @@ def at(settings: Settings, url: str) -> Settings:
 
 
 async def test_a_trusted_certificate_passes_until_two_weeks_before_its_end(
-    settings: Settings, db: Db, folder: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, db: Db, tls: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(folder / "cert.pem"))
-    async with tls_server(folder) as port:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls / "cert.pem"))
+    async with tls_server(tls) as port:
         public = at(settings, f"https://localhost:{port}")
         assert await status_and_reason("Certificate", public, db) == ("pass", "")
         found = await verdict("Certificate", public, db, clock=lambda: wall_clock() + timedelta(days=17))
@@ -29,17 +29,17 @@ async def test_a_trusted_certificate_passes_until_two_weeks_before_its_end(
     assert "ends in 12 days" in found.message
 
 
-async def test_one_that_nobody_vouches_for_is_a_warning(settings: Settings, db: Db, folder: Path) -> None:
-    async with tls_server(folder) as port:
+async def test_one_that_nobody_vouches_for_is_a_warning(settings: Settings, db: Db, tls: Path) -> None:
+    async with tls_server(tls) as port:
         found = await status_and_reason("Certificate", at(settings, f"https://localhost:{port}"), db)
     assert found == ("warn", "NotTrusted")
 
 
 async def test_one_of_another_name_is_a_warning(
-    settings: Settings, db: Db, folder: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, db: Db, tls: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(folder / "cert.pem"))
-    async with tls_server(folder) as port:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls / "cert.pem"))
+    async with tls_server(tls) as port:
         found = await status_and_reason("Certificate", at(settings, f"https://127.0.0.1:{port}"), db)
     assert found == ("warn", "NotTrusted")
 

@@ -27,7 +27,7 @@ class Ground:
 
     db: Db
     outside: Outside
-    folder: Path
+    tls: Path
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ async def forget_records(ground: Ground) -> None:
 
 @contextlib.asynccontextmanager
 async def nobody_vouches(ground: Ground) -> AsyncIterator[Start]:
-    async with tls_server(ground.folder) as port:
+    async with tls_server(ground.tls) as port:
         yield Start({"PUBLIC_BASE_URL": f"https://localhost:{port}"})
 
 
@@ -139,9 +139,9 @@ async def test_where_nothing_is_wrong_every_check_passes_and_each_has_a_scenario
 
 @pytest.mark.parametrize("check_id", BREAKS)
 async def test_one_thing_breaks_it(
-    check_id: str, production: dict[str, str], db: Db, outside: Outside, folder: Path
+    check_id: str, production: dict[str, str], db: Db, outside: Outside, tls: Path
 ) -> None:
-    async with BREAKS[check_id](Ground(db, outside, folder)) as start:
+    async with BREAKS[check_id](Ground(db, outside, tls)) as start:
         found = (await checks(production, start))[check_id]
     assert found.status != "pass"
     assert found.reason not in {"", "CheckBroken"}
