@@ -113,11 +113,12 @@ class Deployed:
         )
 
     @contextmanager
-    def traffic(self) -> Iterator["Traffic"]:
-        """Steady requests through the Service while the block runs; they end with it."""
+    def traffic(self, rate: int = 20) -> Iterator["Traffic"]:
+        """Steady requests through the Service while the block runs; they end with it. ``rate``: turns a second, of one
+        list of leads and one question for the revision each."""
         pod = f"traffic-{time.time_ns() % 10**9}"
         url = f"http://{self.name}.{self.namespace}"
-        command = ["python", "-m", "hack.demo.traffic", "--url", url, "--rate", "20"]
+        command = ["python", "-m", "hack.demo.traffic", "--url", url, "--rate", str(rate)]
         command += ["--key-file", "/run/ccl/keys/internal-api.json"]
         traffic = Traffic(self, pod)
         self.system.kubectl.apply(traffic_pod(self, pod, command))

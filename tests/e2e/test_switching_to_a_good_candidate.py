@@ -21,7 +21,7 @@ def test_no_request_fails_and_the_new_jobs_wait_for_the_switch(ccl: Deployed) ->
                 early.append(deployment["metadata"]["name"])
         return stable != before and bool(ccl.get()["status"]["stable"]["revision"] != before)
 
-    with ccl.traffic() as traffic:
+    with ccl.traffic(rate=200) as traffic:
         ccl.patch({"web": {"extraEnv": [{"name": "FEATURE_COLOUR", "value": "green"}]}})
         until("the candidate is stable", switched, 300)
         after = ccl.get()["status"]["stable"]["revision"]
