@@ -140,7 +140,10 @@ def test_with_the_api_servers_address_egress_is_narrowed_to_it_service_pods_and_
         "ports": [{"port": 6443, "protocol": "TCP"}],
     }
     assert pods["ports"] == [{"port": PORT, "protocol": "TCP"}]
-    assert pods["to"][0]["podSelector"]["matchLabels"].items() <= names.labels("any", names.WEB).items()
+    chosen = pods["to"][0]["podSelector"]
+    assert chosen["matchLabels"].items() <= names.labels("any").items()
+    asked = {"key": names.COMPONENT_LABEL, "operator": "In", "values": [names.JOBS, names.WEB]}
+    assert chosen["matchExpressions"] == [asked]
     assert {each["port"] for each in dns["ports"]} == {53}
 
 
