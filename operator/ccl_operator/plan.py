@@ -247,7 +247,7 @@ def _forbidden(observed: Observed) -> Verdict | None:
     if not observed.forbidden:
         return None
     lacking = sorted(f"{resource.plural}: {what}" for resource, what in observed.forbidden.items())
-    return Verdict("True", "Forbidden", f"the operator lacks permissions: {'; '.join(lacking)}")
+    return Verdict("True", "Forbidden", f"grant the operator's role what it lacks: {'; '.join(lacking)}")
 
 
 def _apply_refused(observed: Observed) -> Verdict | None:
@@ -255,7 +255,7 @@ def _apply_refused(observed: Observed) -> Verdict | None:
     if not observed.refused:
         return None
     told = sorted(f"{resource.kind} {name}: {why}" for (resource, name), why in observed.refused.items())
-    return Verdict("True", "ApplyRefused", f"the API server refuses {'; '.join(told)}")
+    return Verdict("True", "ApplyRefused", f"mend what the API server refuses: {'; '.join(told)}")
 
 
 def _foreign(this: _Pass, applies: tuple[Apply, ...]) -> Verdict | None:
@@ -264,7 +264,8 @@ def _foreign(this: _Pass, applies: tuple[Apply, ...]) -> Verdict | None:
     taken = sorted(f"{resource.kind} {name}" for resource, name in this.observed.foreign & wanted)
     if not taken:
         return None
-    return Verdict("True", "InvalidOwnership", f"not made by this CclDeployment, and in its way: {', '.join(taken)}")
+    message = f"delete or rename what is in the way and was not made by this CclDeployment: {', '.join(taken)}"
+    return Verdict("True", "InvalidOwnership", message)
 
 
 def _secrets_verdict(wanted: Wanted) -> Verdict | None:

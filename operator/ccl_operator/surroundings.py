@@ -52,11 +52,11 @@ def applies(wanted: Wanted, state: State) -> Iterator[Apply]:
     yield from _policies(wanted, state)
     if spec.monitoring is not None:
         if spec.monitoring.service_monitor and names.POD_MONITOR in wanted.served:
-            yield Apply(names.POD_MONITOR, monitoring.monitor(target))
+            yield Apply(names.POD_MONITOR, monitoring.monitor(target, spec.monitoring.labels))
             if spec.database.pooled is not None:
-                yield Apply(names.POD_MONITOR, monitoring.pooler_monitor(target))
+                yield Apply(names.POD_MONITOR, monitoring.pooler_monitor(target, spec.monitoring.labels))
         if spec.monitoring.rules and names.PROMETHEUS_RULE in wanted.served:
-            yield Apply(names.PROMETHEUS_RULE, monitoring.rules(target, wanted.runbooks_url))
+            yield Apply(names.PROMETHEUS_RULE, monitoring.rules(target, wanted.runbooks_url, spec.monitoring.labels))
 
 
 def _policies(wanted: Wanted, state: State) -> Iterator[Apply]:

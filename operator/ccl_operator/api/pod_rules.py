@@ -19,6 +19,8 @@ _KEYS: Final = (
     "takes keys of at most 63 letters, digits, -, _ and . with a letter or digit at both ends,"
     " perhaps behind a DNS name and a /"
 )
+_OWN: Final = f"must not set labels that begin with {' or '.join(OWN_LABELS)}, which are the operator's"
+_CEL_OWN: Final = "k, !(" + " || ".join(f"k.startsWith('{prefix}')" for prefix in OWN_LABELS) + ")"
 _CEL_KEYS: Final = f"k, {forms.cel_matches('k', forms.LABEL_KEY)}"
 #: A DNS name, before the slash of a key.
 _LONGEST_PREFIX: Final = 253
@@ -50,7 +52,6 @@ def _request_rule(component: str, quantity: str, pick: Callable[[Spec], Componen
 
 def _template_rules(place: str, pick: Callable[[Spec], Sequence[Template]]) -> tuple[Rule, ...]:
     """``place``: path of the template below the specification; ``pick`` gives it, or nothing when it is absent."""
-    own = " || ".join(f"k.startsWith('{prefix}')" for prefix in OWN_LABELS)
 
     def rule(field: str, judged: str, message: str, judge: Callable[[Template], bool]) -> Rule:
         return Rule(
@@ -63,9 +64,9 @@ def _template_rules(place: str, pick: Callable[[Spec], Sequence[Template]]) -> t
     return (
         rule(
             "labels",
-            f"k, !({own})",
-            "must not set labels of the operator",
-            lambda template: not any(key.startswith(OWN_LABELS) for key in template.labels),
+            _CEL_OWN,
+            _OWN,
+            lambda template: not any(map(_is_own, template.labels)),
         ),
         rule(
             "tolerations",
@@ -85,6 +86,10 @@ def _template_rules(place: str, pick: Callable[[Spec], Sequence[Template]]) -> t
     )
 
 
+def _is_own(label: str) -> bool:
+    return label.startswith(OWN_LABELS)
+
+
 def _is_comparison(toleration: Toleration) -> bool:
     return toleration.value is None if toleration.operator == "Exists" else toleration.key is not None
 
@@ -95,6 +100,10 @@ def _ends_only_what_has_an_end(toleration: Toleration) -> bool:
 
 def _is_key(text: str) -> bool:
     return forms.has_form(text, forms.LABEL_KEY) and len(text.rpartition("/")[0]) <= _LONGEST_PREFIX
+
+
+def _monitoring_labels(spec: Spec) -> Iterable[str]:
+    return spec.monitoring.labels if spec.monitoring else ()
 
 
 def _peer_keys(spec: Spec) -> Iterable[str]:
@@ -125,6 +134,18 @@ POD_RULES: Final[tuple[Rule, ...]] = (
         cel=f"!has(self.annotations) || self.annotations.all({_CEL_KEYS})",
         message=f"serviceAccount.annotations {_KEYS}",
         holds=lambda _, spec: all(map(_is_key, spec.service_account.annotations)),
+    ),
+    Rule(
+        path=("spec", "monitoring"),
+        cel=f"!has(self.labels) || self.labels.all({_CEL_OWN})",
+        message=f"monitoring.labels {_OWN}",
+        holds=lambda _, spec: not any(map(_is_own, _monitoring_labels(spec))),
+    ),
+    Rule(
+        path=("spec", "monitoring"),
+        cel=f"!has(self.labels) || self.labels.all({_CEL_KEYS})",
+        message=f"monitoring.labels {_KEYS}",
+        holds=lambda _, spec: all(map(_is_key, _monitoring_labels(spec))),
     ),
     Rule(
         path=("spec", "networkPolicy"),

@@ -33,7 +33,7 @@ class Mailgun(Shape):
     """The account that sends mail."""
 
     secret_ref: Subdomain = Field(
-        description="Secret with MAILGUN_API_KEY and, for delivery events, MAILGUN_WEBHOOK_SIGNING_KEY."
+        description="Secret with MAILGUN_API_KEY and MAILGUN_WEBHOOK_SIGNING_KEY, which signs delivery events."
     )
     domain: Host = Field(description="Sending domain.")
     base_url: Url | None = Field(default=None, description="Another API address, for the EU region or a test server.")
@@ -62,7 +62,9 @@ class Secrets(Shape):
     internal_api_key: KeySource = Field(default=GENERATED, description="Root key of the HTTP API.")
     jwt: KeySource = Field(default=GENERATED, description="Key that signs tokens.")
     session: KeySource = Field(default=GENERATED, description="Key that signs sessions.")
-    mailgun: Mailgun | None = Field(default=None, description="Mailgun account; required in production.")
+    mailgun: Mailgun | None = Field(
+        default=None, description="Mailgun account; required in production, and no version is promoted without one."
+    )
     openai: OpenAi | None = Field(default=None, description="OpenAI account; required in production.")
     sentry: Sentry | None = Field(default=None, description="Sentry project; absent: errors are reported nowhere.")
     rotate_after: Duration | None = Field(
@@ -99,7 +101,9 @@ class Http(Shape):
     tls_secret_name: Subdomain | None = Field(
         default=None, description="Secret with the host's certificate, for the Ingress."
     )
-    body_limit: Bytes | None = Field(default=None, description="Largest body of a request; absent: 10Mi.")
+    body_limit: Bytes | None = Field(
+        default=None, description="Lowers the largest JSON body of every route; absent: 10Mi, which lowers none."
+    )
     cors_origins: tuple[Origin, ...] = Field(
         default=(), max_length=20, description="Origins whose pages may call the API; required in production."
     )
@@ -112,7 +116,7 @@ class Mail(Shape):
 
     from_: Text | None = Field(default=None, alias="from", description="Sender, e.g. Cathy <cathy@mg.example.com>.")
     postal_address: Text | None = Field(
-        default=None, description="Postal address in the footer; without it marketing mail is held."
+        default=None, description="Postal address in the footer; without it mail is held and no version is promoted."
     )
     allowlist: tuple[Text, ...] = Field(
         default=(), max_length=100, description="Outside production: the addresses and @domains that may get mail."

@@ -146,8 +146,14 @@ class NetworkPolicy(Shape):
 class Monitoring(Shape):
     """Objects of the Prometheus operator, made while its kinds are served, and where spans go."""
 
-    service_monitor: bool = Field(default=True, description="A ServiceMonitor for metrics of web and jobs pods.")
+    service_monitor: bool = Field(
+        default=True, description="PodMonitors for metrics of web and jobs pods, and of the pooler."
+    )
     rules: bool = Field(default=True, description="A PrometheusRule with the alerts.")
+    labels: Labels = Field(
+        default={},
+        description="More labels of these objects, by which a Prometheus selects them, e.g. release: prometheus.",
+    )
     otlp_endpoint: Url | None = Field(
         default=None, description="Collector that spans are exported to, by OTLP over HTTP; absent: nowhere."
     )

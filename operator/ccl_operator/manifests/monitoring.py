@@ -16,21 +16,27 @@ from ccl_operator.manifests.meta import Target, child
 
 METRICS_PATH: Final = "/api/monitoring/metrics/prometheus"
 INTERVAL: Final = "30s"
+Labels = Mapping[str, str]
 
 
-def monitor(target: Target) -> dict[str, Any]:
-    """PodMonitor of web and jobs pods; the rules find its series by the instance label."""
+def monitor(target: Target, labels: Labels) -> dict[str, Any]:
+    """PodMonitor of web and jobs pods; the rules find its series by the instance label.
+
+    ``labels``, here and below: more of the object's own, by which a Prometheus selects it.
+    """
     token = {"name": names.monitor(target.instance), "key": MONITOR_TOKEN}
     endpoint = {"port": "http", "path": METRICS_PATH, "authorization": {"type": "Bearer", "credentials": token}}
-    return _monitor(target, target.instance, [names.JOBS, names.WEB], endpoint)
+    return _monitor(target, target.instance, [names.JOBS, names.WEB], endpoint, labels)
 
 
-def pooler_monitor(target: Target) -> dict[str, Any]:
+def pooler_monitor(target: Target, labels: Labels) -> dict[str, Any]:
     """PodMonitor of the pooler's exporter; its series carry the same labels."""
-    return _monitor(target, names.pgbouncer(target.instance), [names.PGBOUNCER], {"port": "metrics"})
+    return _monitor(target, names.pgbouncer(target.instance), [names.PGBOUNCER], {"port": "metrics"}, labels)
 
 
-def _monitor(target: Target, name: str, components: list[str], endpoint: Mapping[str, Any]) -> dict[str, Any]:
+def _monitor(
+    target: Target, name: str, components: list[str], endpoint: Mapping[str, Any], labels: Labels
+) -> dict[str, Any]:
     chosen = {"key": names.COMPONENT_LABEL, "operator": "In", "values": components}
     body = {
         "spec": {
@@ -39,10 +45,15 @@ def _monitor(target: Target, name: str, components: list[str], endpoint: Mapping
             "podMetricsEndpoints": [{"interval": INTERVAL, **endpoint}],
         }
     }
-    return child(names.POD_MONITOR, target, name, body)
+    return _labelled(child(names.POD_MONITOR, target, name, body), labels)
 
 
-def rules(target: Target, runbooks_url: str) -> dict[str, Any]:
+def _labelled(manifest: dict[str, Any], labels: Labels) -> dict[str, Any]:
+    metadata = manifest["metadata"]
+    return {**manifest, "metadata": {**metadata, "labels": {**labels, **metadata["labels"]}}}
+
+
+def rules(target: Target, runbooks_url: str, labels: Labels) -> dict[str, Any]:
     """PrometheusRule with the alerts of this object. ``runbooks_url``: where their pages can be read, or empty."""
     spec = _filled(_template(), {"__NAMESPACE__": target.namespace, "__NAME__": target.instance})
     for rule in (rule for group in spec["groups"] for rule in group["rules"]):
@@ -50,7 +61,7 @@ def rules(target: Target, runbooks_url: str) -> dict[str, Any]:
         if runbooks_url and page:
             del rule["annotations"]["runbook"]
             rule["annotations"]["runbook_url"] = f"{runbooks_url}/{page.rpartition('/')[2]}"
-    return child(names.PROMETHEUS_RULE, target, target.instance, {"spec": spec})
+    return _labelled(child(names.PROMETHEUS_RULE, target, target.instance, {"spec": spec}), labels)
 
 
 @cache

@@ -129,7 +129,7 @@ class Settings(DatabaseSettings):
         default=None, description="Sender that people see, e.g. Cathy <cathy@mg.example.com>."
     )
     mail_postal_address: str | None = Field(
-        default=None, description="Postal address in every mail; without it marketing mail is held."
+        default=None, description="Postal address in every mail; without it mail is held and readiness fails."
     )
     outbound_allowlist: Words = Field(
         default=(), description="Outside production: the addresses and @domains that may get mail; * for all."

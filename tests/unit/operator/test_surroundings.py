@@ -74,6 +74,17 @@ def test_a_pooler_is_watched_as_long_as_there_is_one(promoted):
     assert promoted.named(names.POD_MONITOR) == ["ccl"]
 
 
+def test_what_a_prometheus_reads_carries_the_labels_that_it_selects_by(promoted):
+    promoted.served_kinds = frozenset(names.OPTIONAL)
+    database = promoted.spec["database"] | {"pooler": {"poolSize": 5}}
+    promoted.change(monitoring={"labels": {"release": "prometheus"}}, database=database)
+    promoted.run()
+    made = [(names.POD_MONITOR, "ccl"), (names.POD_MONITOR, "ccl-pgbouncer"), (names.PROMETHEUS_RULE, "ccl")]
+    for resource, name in made:
+        wanted = {"release": "prometheus", names.INSTANCE_LABEL: "ccl"}
+        assert wanted.items() <= promoted.get(resource, name)["metadata"]["labels"].items()
+
+
 def chosen(selector, labels):
     (expression,) = selector["matchExpressions"]
     return selector["matchLabels"].items() <= labels.items() and labels[expression["key"]] in expression["values"]
@@ -97,7 +108,7 @@ def test_the_alerts_speak_of_this_object_alone(promoted):
     ],
 )
 def test_an_alert_leads_to_its_runbook_as_far_as_it_is_known_where_they_are(where, wanted):
-    built = monitoring.rules(Target("ccl", "loans", "uid"), where)
+    built = monitoring.rules(Target("ccl", "loans", "uid"), where, {})
     alerts = {rule["alert"]: rule["annotations"] for group in built["spec"]["groups"] for rule in group["rules"]}
     assert wanted in alerts["CclHighErrorRate"].items()
     assert len({"runbook", "runbook_url"} & alerts["CclHighErrorRate"].keys()) == 1

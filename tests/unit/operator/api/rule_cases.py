@@ -266,6 +266,12 @@ CASES: Final = (
     ),
     *(case for place in TEMPLATES for case in _template_cases(place)),
     *_key_cases("serviceAccount.annotations", KEYS),
+    *_key_cases("monitoring.labels", KEYS[:1]),
+    Case(
+        "monitoring.labels must not set",
+        {"monitoring": {"labels": {"release": "prometheus"}}},
+        {"monitoring": {"labels": {"app.kubernetes.io/name": "other"}}},
+    ),
     *(
         Case(
             "networkPolicy.allowFrom in its labels",
