@@ -69,6 +69,8 @@ async def import_leads(ccl: Client) -> None:
         tell("", f"row {error.row}: {error.field} {error.code}")
     if report.state != "done":
         raise StoryBroke(f"the import ended as {report.state}: {report.reason}")
+    if report.accepted + report.duplicates < MOST_ROWS_ARE_GOOD or not report.rejected:
+        raise StoryBroke(f"of 200 rows at least {MOST_ROWS_ARE_GOOD} are good, and some are broken")
 
 
 def person(run: str) -> LeadDraft:

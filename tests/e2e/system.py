@@ -14,7 +14,7 @@ from hack.demo.install import Kubectl, condition, render, run_in_cluster, wait_p
 
 NAMESPACE, NAME = "e2e", "ccl"
 OPERATOR = "system:serviceaccount:ccl-system:ccl-operator"
-NO_CHANGE = {"selfsubjectaccessreviews", "leases"}
+NO_CHANGE = {"selfsubjectaccessreviews", "leases", "events"}
 Found = TypeVar("Found")
 
 

@@ -4,7 +4,7 @@ from tests.e2e.system import Deployed, until
 
 OURS = {"app.kubernetes.io/managed-by": "ccl-operator"}
 KEPT_SECRETS = {"ccl-keys", "ccl-postgres"}
-GONE = "deployments,statefulsets,services,configmaps,jobs,cronjobs,pdb,pods,controllerrevisions"
+GONE = "deployments,statefulsets,services,serviceaccounts,configmaps,jobs,cronjobs,pdb,pods,controllerrevisions"
 
 
 def leads(ccl: Deployed) -> int:
@@ -15,6 +15,10 @@ def keys(ccl: Deployed) -> dict[str, str]:
     return dict(ccl.system.kubectl.get(ccl.namespace, "secret", f"{ccl.name}-keys")["data"])
 
 
+def named(ccl: Deployed, kind: str) -> set[str]:
+    return {found["metadata"]["name"] for found in ccl.list(kind, **OURS)}
+
+
 def test_data_and_keys_outlive_the_object_and_are_taken_up_again(ccl: Deployed) -> None:
     kubectl, namespace = ccl.system.kubectl, ccl.namespace
     count, held, uid = leads(ccl), keys(ccl), ccl.get()["metadata"]["uid"]
@@ -22,8 +26,7 @@ def test_data_and_keys_outlive_the_object_and_are_taken_up_again(ccl: Deployed) 
 
     kubectl("delete", "ccl", ccl.name, "-n", namespace)
     until("all that can be made again is gone", lambda: not ccl.list(GONE, **OURS), 180)
-    secrets = {secret["metadata"]["name"] for secret in ccl.list("secrets", **OURS)}
-    assert secrets == KEPT_SECRETS
+    until("all other Secrets are gone", lambda: named(ccl, "secrets") == KEPT_SECRETS)
     assert len(ccl.list("pvc")) == 2
 
     kubectl.apply(ccl.manifest())

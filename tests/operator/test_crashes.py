@@ -22,7 +22,7 @@ from tests.operator.counting_proxy import CountingProxy
 from tests.operator.kubernetes_api import Json
 from tests.operator.operator_process import OperatorProcess, until
 
-SPEC: Json = {"promotion": {"minReady": "0s", "keepPrevious": "0s"}}
+SPEC: Json = {"promotion": {"minReady": "0s"}}
 #: Chains that work side by side: most of the time is the start of processes.
 AT_ONCE = 3
 #: Far more than any change takes.

@@ -147,7 +147,7 @@ def test_without_the_permission_to_keep_the_lease_the_operator_ends_and_names_it
 
 #: Every kind of child is asked for, and then none that can be done without.
 EVERYTHING: Json = {
-    "promotion": {"minReady": "0s", "keepPrevious": "0s"},
+    "promotion": {"minReady": "0s"},
     "autoscaling": {"max": 3},
     "http": {"host": "loans.example.com", "ingressClassName": "nginx"},
     "networkPolicy": {},

@@ -79,20 +79,6 @@ class Db(abc.ABC):
         async with self.connection() as con:
             await con.executemany(sql, args, timeout=timeout or STATEMENT_SECONDS)
 
-    async def copy_records(
-        self,
-        table: str,
-        *,
-        columns: Sequence[str],
-        records: Iterable[Sequence[object]],
-        timeout: float | None = None,
-    ) -> None:
-        """COPY records into ``table``."""
-        async with self.connection() as con:
-            await con.copy_records_to_table(
-                table, columns=list(columns), records=records, timeout=timeout or STATEMENT_SECONDS
-            )
-
     @contextlib.asynccontextmanager
     async def transaction(self) -> "AsyncIterator[Db]":
         """A transaction (a savepoint inside another one); its statements go through the Db that it yields."""
