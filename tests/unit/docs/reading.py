@@ -33,8 +33,8 @@ def commands(text: str, program: str) -> Iterator[list[str]]:
     """The words after ``program`` wherever code calls it."""
     for piece in code(text):
         for line in piece.replace("\\\n", " ").splitlines():
-            if "│" in line:
-                continue  # a drawing
+            if "│" in line or line.startswith("helm "):
+                continue  # a drawing; releases and charts that are named as our programs are
             for found in re.finditer(rf"(?<![\w/.-]){program}\b(?![\w./:-])(.*)", line):
                 yield list(_words(found[1]))
 

@@ -116,7 +116,7 @@ def test_every_metric_of_the_service_exists(page: Path) -> None:
 
 #: Prefixes of variables that belong to others, and variables of tools.
 FOREIGN = re.compile(
-    r"^(OTEL|DD|PGSERVER|CCL_OPERATOR)_|^(CCL_CLUSTER|CCL_YES|NODE_ENV|NAME_FILE|BACKUP_(DESTINATION|KEEP_LAST|TERMINATION_LOG))$"
+    r"^(OTEL|DD|PGSERVER|CCL_OPERATOR)_|^(CCL_CLUSTER|CCL_REGISTRY|CCL_YES|NODE_ENV|NAME_FILE|BACKUP_(DESTINATION|KEEP_LAST|TERMINATION_LOG))$"
 )
 
 
