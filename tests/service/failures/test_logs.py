@@ -2,9 +2,12 @@
 
 import json
 import resource
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import aiohttp
+import pytest
 
 from tests.service.polling import eventually
 from tests.service.processes import running, until_status
@@ -54,3 +57,22 @@ async def test_a_full_disk_costs_lines_and_no_request_and_lines_come_again_with_
     written_ids = {json.loads(line).get("request_id", "") for line in path.read_text().splitlines()}
     for when in ("with-room", "room-again"):
         assert {f"{when}-{number:04}" for number in range(MANY)} <= written_ids
+
+
+@pytest.fixture
+def full_disk() -> Iterator[BinaryIO]:
+    """Every write to it ends with ENOSPC."""
+    with Path("/dev/full").open("wb") as file:
+        yield file
+
+
+async def test_a_disk_without_any_room_costs_lines_and_no_request(
+    environ: dict[str, str], root: dict[str, str], full_disk: BinaryIO
+) -> None:
+    async with (
+        running(environ | {"LOG_LEVEL": "info"}, "--no-jobs", stderr=full_disk) as process,
+        aiohttp.ClientSession(process.url) as http,
+    ):
+        await until_status(http, f"{process.url}/ready", 200)
+        assert await statuses(http, root, "without-room") == {200}
+        assert await total(process.url, root, "ccl_log_lines_lost_total") >= MANY

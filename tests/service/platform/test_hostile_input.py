@@ -22,7 +22,7 @@ from yarl import URL
 from ccl_service.main import route_table
 from ccl_service.platform.bounds import default_bounds
 from ccl_service.platform.description import Description
-from ccl_service.platform.route import Route, largest_body
+from ccl_service.platform.route import JSON, Route, largest_body
 
 Client = TestClient[web.Request, web.Application]
 TABLE = route_table()
@@ -266,10 +266,13 @@ async def test_a_body_beyond_its_routes_limit_is_413_before_it_comes(
     assert await announced(client, row, largest_body(row, BODY_LIMIT_BYTES) + 1, headers) == 413
 
 
-async def test_a_form_with_files_is_not_taken_anywhere(client: Client, root: dict[str, str]) -> None:
-    for row in (r for r in ROWS if r.method == "POST" and r.auth == "key"):
-        form = FormData()
-        form.add_field("file", b"x", filename="a.csv", content_type="text/csv")
-        path = row.path.replace("{id}", "00000000-0000-0000-0000-000000000000")
-        async with client.post(path, data=form, headers=root) as answer:
-            assert answer.status in {404, 415}, path
+@pytest.mark.parametrize("row", [row for row in TABLE if row.body or row.consumes != JSON], ids=lambda row: row.path)
+async def test_a_form_with_files_is_not_taken_anywhere(
+    client: Client, root: dict[str, str], visitor: dict[str, str], row: Route
+) -> None:
+    form = FormData()
+    form.add_field("file", b"x", filename="a.csv", content_type="text/csv")
+    path = row.path.replace("{id}", "00000000-0000-0000-0000-000000000000")
+    headers = visitor if row.auth == "visitor" else root
+    async with client.request(row.method, path, data=form, headers=headers) as answer:
+        assert answer.status in {404, 406, 415}, await answer.text()

@@ -13,6 +13,7 @@ from ccl_contract.readiness import CheckStatus, ReadinessReport
 from ccl_service.main import Service
 from ccl_service.platform.monitoring import CHECKS
 from hack.fakes.dns import FakeDns, start_dns
+from tests.service.polling import eventually
 
 Client = TestClient[web.Request, web.Application]
 GATE = "/api/monitoring/production-readiness"
@@ -95,8 +96,16 @@ async def test_a_second_look_is_answered_from_memory(service: Service, names: Fa
     assert len(names.asked) == asked > 0
 
 
-async def test_a_process_stops_while_the_outside_is_being_asked(environ: dict[str, str], service: Service) -> None:
-    asking = asyncio.create_task(service.app[CHECKS].run())
-    await asyncio.sleep(0)
-    asking.cancel()
+async def test_a_process_that_stops_does_not_wait_for_what_was_asked_of_the_outside(
+    service: Service, names: FakeDns
+) -> None:
+    registry = service.app[CHECKS]
+    asking = asyncio.create_task(registry.run())
+
+    async def asked() -> bool:
+        return bool(names.asked)
+
+    await eventually(asked, within=10)
+    async with asyncio.timeout(1):
+        await registry.close()
     await asyncio.gather(asking, return_exceptions=True)
