@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import tempfile
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hack.cluster import build
+from hack.ports import free_port
 from hack.run import Command, Failure, run, tail, wait_until
 
 AUDIT_POLICY: Final = Path(__file__).parent / "native" / "files" / "audit.yaml"
@@ -102,7 +102,7 @@ def bare_apiserver(workdir: Path, users: Sequence[User] = (ADMIN, OPERATOR)) -> 
     """
     kube, workdir = build.node_binary(), workdir.absolute()
     workdir.mkdir(parents=True, exist_ok=True)
-    etcd_port, peer_port, port = _free_ports(3)
+    etcd_port, peer_port, port = (free_port() for _ in range(3))
     # With a version it asks nobody on the Internet for the newest one.
     signing: Command = [kube, "kubeadm", "init", "phase", "certs", "sa", "--cert-dir", workdir]
     run([*signing, f"--kubernetes-version=v{build.KUBERNETES}"], doing="making the signing key")
@@ -192,11 +192,3 @@ def _kubeconfig(url: str, ca: Path, user: str, token: str) -> dict[str, Any]:
         "users": [{"name": user, "user": {"token": token}}],
         "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
     }
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,8 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
+
+from hack.ports import free_port
 
 Found = TypeVar("Found")
 
@@ -33,13 +34,6 @@ def until(what: str, probe: Callable[[], Found | None], timeout: float = DEADLIN
             return found
         time.sleep(0.05)
     raise AssertionError(f"{what}: not within {timeout:.0f} s")
-
-
-def free_port() -> int:
-    """A port of the loopback interface that is free now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 class OperatorProcess:

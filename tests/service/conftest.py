@@ -28,6 +28,7 @@ from ccl_service.platform.db import PoolDb, PoolSize
 from ccl_service.platform.http import Clock
 from ccl_service.platform.migrate import migrate
 from ccl_service.platform.server import runner
+from hack.ports import free_port
 from tests.volatile import volatile_folder
 
 os.environ.setdefault("PGSERVER_POSTGRES_VERSION", "16")
@@ -186,9 +187,7 @@ def root() -> dict[str, str]:
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[str]:
     """The URL of a Redis of this session's own, without persistence."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

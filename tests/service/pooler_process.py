@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from tests.operator.operator_process import free_port, until
+from hack.ports import free_port
+from tests.operator.operator_process import until
 
 SCRIPT: Final = Path("hack/images/pgbouncer/run-pgbouncer.sh").resolve()
 SETTINGS: Final = (

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -11,6 +10,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 import aiohttp
+
+from hack.ports import free_port
 
 PASSED_ON = ("PATH", "PYTHONPATH")
 
@@ -25,12 +26,6 @@ class Process:
     @property
     def port(self) -> int:
         return int(self.url.rpartition(":")[2])
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def until_status(session: aiohttp.ClientSession, url: str, status: int, *, within: float = 60) -> None:

@@ -6,8 +6,8 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 
+from hack.ports import free_port
 from tests.service.polling import eventually
-from tests.service.processes import free_port
 
 
 class OwnRedis:

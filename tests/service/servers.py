@@ -6,7 +6,6 @@ import importlib.util
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import Any
 import asyncpg
 import psutil
 
+from hack.ports import free_port
 from tests.volatile import volatile_folder
 
 # Found, not imported: importing it looks for a runtime folder and warns where there is none.
@@ -121,9 +121,7 @@ def _folder() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _started(folder: Path) -> Iterator[Server]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        server = Server(folder, probe.getsockname()[1])
+    server = Server(folder, free_port())
     try:
         server.start()
         yield server

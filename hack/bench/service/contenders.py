@@ -29,6 +29,7 @@ from ccl_service.platform.route import Scope
 from hack.bench.service.ground import migrated
 from hack.bench.service.peers.leads import POOL_SIZE
 from hack.bench.service.process import ROOT_KEY, Serving, started
+from hack.ports import free_port
 
 ORIGIN: Final = "https://www.bench.example"
 PRODUCTION: Final = MappingProxyType(
@@ -150,9 +151,7 @@ async def running(contender: Contender, url: str, redis_url: str) -> AsyncIterat
 @contextlib.contextmanager
 def redis() -> Iterator[str]:
     """The URL of a Redis that is gone afterwards."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     command = ("redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no")
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:

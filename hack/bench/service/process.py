@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import IO
 
 import psutil
+
+from hack.ports import free_port
 
 ROOT_KEY = "root-key-of-the-benchmarks-00000001"
 READY_WITHIN = 60.0
@@ -63,9 +64,7 @@ async def started(
 
     Raises TimeoutError when it does not become ready.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     began = time.perf_counter()
     handle = await asyncio.create_subprocess_exec(
         sys.executable,

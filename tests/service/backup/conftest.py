@@ -5,7 +5,6 @@ import importlib.util
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from typing import Any
 import asyncpg
 import pytest
 
+from hack.ports import free_port
 from tests.volatile import volatile_folder
 
 PASSWORD = "tr/ou#ble@some"
@@ -67,9 +67,7 @@ def start_postgres(major: int, folder: Path) -> tuple[subprocess.Popen[bytes], P
         cwd=folder,
         **identity,
     )
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     log = (folder / "log").open("wb")
     process = subprocess.Popen(
         [binaries / "postgres", "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", folder, "-c", "fsync=off"],

@@ -20,7 +20,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.service.processes import Process, free_port, running, until_status
+from hack.ports import free_port
+from tests.service.processes import Process, running, until_status
 
 ROOT = Path(__file__).parents[3]
 NAME = "your-domain.com"

@@ -19,8 +19,8 @@ from ccl_service.platform.problems import (
     TryLater,
     as_document,
 )
+from hack.ports import free_port
 from tests.service.nginx.conftest import Answer, Balancer, nginx
-from tests.service.processes import free_port
 
 HOST = b"Host: your-domain.com\r\n"
 #: Request → the service's problem, and the path that it names.

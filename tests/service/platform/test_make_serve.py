@@ -14,13 +14,9 @@ import aiohttp
 import psutil
 import pytest
 
+from hack.ports import free_port
+
 ROOT = Path(__file__).parents[3]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def start(*arguments: str) -> asyncio.subprocess.Process:

@@ -15,8 +15,9 @@ import pytest
 from ccl_contract.readiness import CheckStatus, ReadinessReport
 from ccl_contract.schema import MigrationReport
 from ccl_service.platform.descriptors import connection_places
+from hack.ports import free_port
 from tests.service.polling import eventually
-from tests.service.processes import command, free_port, running, until_refused, until_status
+from tests.service.processes import command, running, until_refused, until_status
 
 
 @pytest.fixture

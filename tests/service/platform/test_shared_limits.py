@@ -20,9 +20,10 @@ from ccl_service.platform.http import LIMITER
 from ccl_service.platform.limits import Limit, LimitClass, Limiter
 from ccl_service.platform.problems import RateLimited
 from ccl_service.platform.redis_counts import RedisCounts
+from hack.ports import free_port
 from tests.service.conftest import ServiceServer
 from tests.service.polling import eventually
-from tests.service.processes import free_port, running, until_status
+from tests.service.processes import running, until_status
 from tests.service.redis_servers import own_redis
 
 #: So long that no test meets its end.

@@ -1,7 +1,6 @@
 """Checks that ask the database: reachable, what it is, its clock, the fleet around it."""
 
 import shutil
-import socket
 import tempfile
 import warnings
 from collections.abc import AsyncIterator, Iterator
@@ -18,6 +17,7 @@ from ccl_service.platform.config import Settings
 from ccl_service.platform.db import Db, PoolDb, PoolSize
 from ccl_service.platform.instances import Heartbeat, Instance, live_web
 from ccl_service.platform.redis_counts import RedisCounts
+from hack.ports import free_port
 from tests.service.conftest import with_database
 from tests.service.platform.checks.asking import status_and_reason
 
@@ -31,9 +31,7 @@ async def beat(db: Db, *instances: Instance) -> None:
 
 @pytest.fixture
 def dead_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture
