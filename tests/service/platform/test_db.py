@@ -55,7 +55,7 @@ async def test_waiting_for_a_connection_ends_after_two_seconds(db: PoolDb) -> No
         started = time.monotonic()
         with pytest.raises(DatabaseUnavailable):
             await db.fetchval("SELECT 1")
-        assert 1.5 < time.monotonic() - started < 3
+        assert 1.9 < time.monotonic() - started < 10
 
 
 async def test_waiters_are_served_in_order(db: PoolDb) -> None:
