@@ -14,6 +14,7 @@ import aiohttp
 import psutil
 import pytest
 
+from ccl_service.client import converse
 from hack.ports import free_port
 
 ROOT = Path(__file__).parents[3]
@@ -71,7 +72,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("s")
 
 
-async def test_a_lead_becomes_a_mail_in_the_outbox_and_ctrl_c_leaves_nothing(data: Path) -> None:
+async def test_a_lead_becomes_a_mail_the_chat_answers_by_rules_and_ctrl_c_leaves_nothing(data: Path) -> None:
     process = await start("--port", str(free_port()), "--data", str(data))
     try:
         guide = await guide_of(process)
@@ -90,6 +91,10 @@ async def test_a_lead_becomes_a_mail_in_the_outbox_and_ctrl_c_leaves_nothing(dat
             while not await _mails(session, outbox[1]):
                 assert time.monotonic() < deadline, "no mail came"
                 await asyncio.sleep(0.05)
+        said: list[str] = []
+        async with converse(url[1]) as conversation:
+            await conversation.say("Are you a human?", said.append)
+        assert "not a human" in " ".join(said)
         process.send_signal(signal.SIGINT)
         assert await asyncio.wait_for(process.wait(), 20) == 0
     finally:
