@@ -4,6 +4,7 @@ a message about a URL; here the missing permission is named."""
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from ccl_operator.runtime.client import Client
 from ccl_operator.runtime.rbac import (
@@ -15,6 +16,9 @@ from ccl_operator.runtime.rbac import (
     WATCHED,
     Permission,
 )
+
+#: Each question that waits for its answer has a connection to itself, and room for its buffers is never given back.
+AT_ONCE: Final = 8
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,13 @@ async def missing(
     questions = [(one, verb, scope, "") for scope in scopes for one in PERMISSIONS for verb in one.verbs]
     questions += [(LEASE_CREATED, verb, lease_namespace, "") for verb in LEASE_CREATED.verbs]
     questions += [(LEASE_KEPT, verb, lease_namespace, lease) for verb in LEASE_KEPT.verbs]
-    answers = await asyncio.gather(*(_allowed(client, *question) for question in questions))
+    free = asyncio.Semaphore(AT_ONCE)
+
+    async def ask(one: Permission, verb: str, namespace: str | None, name: str) -> bool:
+        async with free:
+            return await _allowed(client, one, verb, namespace, name)
+
+    answers = await asyncio.gather(*(ask(*question) for question in questions))
     return tuple(
         Missing(verb, one.plural, one.resource.group, scope)
         for (one, verb, scope, _), allowed in zip(questions, answers, strict=True)

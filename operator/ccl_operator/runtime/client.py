@@ -99,6 +99,11 @@ class Request:
         """HTTP method."""
         return METHODS.get(self.verb, "GET")
 
+    @property
+    def reads(self) -> bool:
+        """Whether nothing is stored; a review is a question that comes as a POST."""
+        return self.method == "GET" or self.resource == SELF_ACCESS_REVIEW
+
     def __str__(self) -> str:
         return f"{self.verb} {self.path}"
 
@@ -247,7 +252,7 @@ class Client:
 
     async def _call(self, request: Request) -> Json:
         if request.resource != LEASE:
-            await (self._reads if request.method == "GET" else self._writes).take()
+            await (self._reads if request.reads else self._writes).take()
         answer = await self._send(request, self._patience(request))
         try:
             return cast(Json, json.loads(await answer.read()))

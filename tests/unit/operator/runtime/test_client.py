@@ -14,7 +14,7 @@ from ccl_operator import names
 from ccl_operator.runtime.client import BURST, QPS, READ_BURST, READ_QPS, Client
 from ccl_operator.runtime.errors import TryLater
 from ccl_operator.runtime.metrics import Metrics
-from ccl_operator.runtime.rbac import LEASE
+from ccl_operator.runtime.rbac import LEASE, SELF_ACCESS_REVIEW
 
 #: Seconds that those have to wait who come after the burst.
 WAIT = 0.5
@@ -64,13 +64,21 @@ async def test_requests_beyond_the_burst_go_at_the_rate(
         assert await lasted([call(client) for _ in range(int(burst + WAIT * rate))]) >= WAIT
 
 
-async def test_the_lease_waits_for_nobody() -> None:
+def renewal(client: Client) -> Awaitable[Any]:
+    return client.replace(LEASE, {"metadata": {"namespace": "loans", "name": "ccl-operator"}})
+
+
+def question(client: Client) -> Awaitable[Any]:
+    return client.create(SELF_ACCESS_REVIEW, None, {})
+
+
+@pytest.mark.parametrize("call", [renewal, question])
+async def test_neither_the_lease_nor_a_question_waits_behind_writes(call: Callable[[Client], Awaitable[Any]]) -> None:
     async with connected() as client:
         # As much as the next twenty seconds have room for.
         others = [asyncio.ensure_future(write(client)) for _ in range(int(BURST + 20 * QPS))]
-        renewal = client.replace(LEASE, {"metadata": {"namespace": "loans", "name": "ccl-operator"}})
         with suppress(TryLater):
-            await renewal
+            await call(client)
         assert [each for each in others if not each.done()]
         for each in others:
             each.cancel()
