@@ -9,7 +9,7 @@ from typing import Any, Literal
 Manifest = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Key:
     """Names one CclDeployment."""
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from datetime import UTC, datetime
+from functools import partial
 
 from ccl_operator import names
 from ccl_operator.actions import Apply, Key
@@ -42,8 +43,7 @@ async def _apply_all_again(place: Place) -> tuple[Apply, ...]:
     async with Client(configuration, Metrics(), time.monotonic) as client:
         cache = Cache()
         for resource in (each for each in names.CHILDREN if each not in names.OPTIONAL):
-            listing = await client.list(resource, place.namespace)
-            cache.replace_children(resource, listing.items, int(listing.resource_version), place.namespace)
+            await client.list(resource, place.namespace, each=partial(cache.put_child, resource))
         cache.put_owner(place.owner())
         observed = observe(cache, Key(place.namespace, "ccl"))
         assert observed is not None

@@ -4,14 +4,14 @@ Objects are in one ``Store`` per kind. Beside them stand what the last pass foun
 and the last gate answers. Losing all of it costs nothing: it is built anew from the API server.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from types import MappingProxyType
 
 from ccl_operator import names
 from ccl_operator.actions import Key, Manifest, Resource
 from ccl_operator.observe import Probe
-from ccl_operator.runtime.store import Store, place
+from ccl_operator.runtime.store import Place, Store, itself, place
 
 Name = tuple[Resource, str]
 
@@ -20,7 +20,7 @@ class Cache:
     """Not thread-safe; used from one event loop."""
 
     def __init__(self) -> None:
-        self._owners = Store()
+        self._owners = Store(whose=itself)
         self._children = {resource: Store() for resource in names.CHILDREN}
         self._referenced: dict[tuple[str, str], Manifest | None] = {}
         self._foreign: dict[Key, frozenset[Name]] = {}
@@ -65,13 +65,13 @@ class Cache:
 
     # What the rest of runtime reads and writes.
 
-    def owners(self) -> tuple[Manifest, ...]:
-        """Every CclDeployment itself, in no order."""
-        return self._owners.all()
+    def owners(self) -> Iterator[Manifest]:
+        """Every CclDeployment itself, in no order, one at a time. Nothing may be put or removed meanwhile."""
+        return (owner for where in self._owners.places() if (owner := self._owners.get(*where)) is not None)
 
     def owner_keys(self) -> tuple[Key, ...]:
         """Every CclDeployment, in no order."""
-        return tuple(Key(*place(owner)) for owner in self._owners.all())
+        return tuple(Key(*where) for where in self._owners.places())
 
     def child(self, resource: Resource, namespace: str, name: str) -> Manifest | None:
         """One child by name."""
@@ -79,23 +79,19 @@ class Cache:
 
     def put_owner(self, manifest: Manifest) -> bool:
         """Take in a CclDeployment. False when it was known or is old."""
-        before = self.owner(Key(*place(manifest)))
-        self._owners.put(manifest)
-        return self.owner(Key(*place(manifest))) is not before
+        return bool(self._owners.put(manifest))
 
     def remove_owner(self, manifest: Manifest) -> None:
         """Forget a CclDeployment, if it is the one that is known, with all that was found out about it."""
         self._owners.remove(manifest)
         self._forget_if_gone(Key(*place(manifest)))
 
-    def replace_owners(self, items: Iterable[Manifest], listed_at: int, namespace: str | None) -> set[Key]:
-        """Take in a listing. Returns the keys that came, went or changed."""
-        before = {key: self.owner(key) for key in self.owner_keys()}
-        self._owners.replace(items, listed_at, namespace)
-        after = set(self.owner_keys())
-        for gone in before.keys() - after:
-            self._forget_if_gone(gone)
-        return {key for key in before.keys() | after if self.owner(key) is not before.get(key)}
+    def retain_owners(self, found: Set[Place], listed_at: int, namespace: str | None) -> set[Key]:
+        """Forget what a listing did not hold. Returns the keys that went."""
+        gone = self._owners.retain(found, listed_at, namespace)
+        for key in gone:
+            self._forget_if_gone(key)
+        return gone
 
     def put_child(self, resource: Resource, manifest: Manifest) -> set[Key]:
         """Take in a child. Returns the keys for which something changed."""
@@ -105,11 +101,9 @@ class Cache:
         """Forget a deleted child. Returns the keys for which something changed."""
         return self._children[resource].remove(manifest)
 
-    def replace_children(
-        self, resource: Resource, items: Iterable[Manifest], listed_at: int, namespace: str | None
-    ) -> set[Key]:
-        """Take in a listing of a kind. Returns the keys for which something changed."""
-        return self._children[resource].replace(items, listed_at, namespace)
+    def retain_children(self, resource: Resource, found: Set[Place], listed_at: int, namespace: str | None) -> set[Key]:
+        """Forget what a listing of a kind did not hold. Returns the keys for which something changed."""
+        return self._children[resource].retain(found, listed_at, namespace)
 
     def put_referenced(self, namespace: str, name: str, manifest: Manifest | None) -> None:
         """Remember a referenced Secret as just read; None: it does not exist."""
@@ -169,6 +163,6 @@ class Cache:
             self._probes.pop(key, None)
 
     def _forget_if_gone(self, key: Key) -> None:
-        if self.owner(key) is None:
+        if (key.namespace, key.name) not in self._owners.places():
             for known in (self._foreign, self._forbidden, self._refused, self._probes):
                 known.pop(key, None)

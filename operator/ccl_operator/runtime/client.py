@@ -42,7 +42,8 @@ UNDELIVERED_MS: Final = 4_000
 WATCH_SECONDS: Final = 240
 #: Bookmarks come about every minute; a stream that is silent for longer is taken for dead.
 WATCH: Final = aiohttp.ClientTimeout(total=WATCH_SECONDS + 30.0, sock_connect=5.0, sock_read=100.0)
-PAGE: Final = 500
+#: Objects: small enough that pages of all kinds on their way at once, at the start, are no burden.
+PAGE: Final = 250
 #: Writes, and reads, per second; apart, because a name is looked at before it is first written.
 QPS: Final = 50.0
 BURST: Final = 100.0
@@ -62,14 +63,6 @@ class WatchEvent:
 
     type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
     object: Json
-
-
-@dataclass(frozen=True)
-class Listing:
-    """A whole collection and the resourceVersion from which to watch it."""
-
-    items: tuple[Json, ...]
-    resource_version: str
 
 
 def path(resource: Resource, namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
@@ -158,19 +151,25 @@ class Client:
         """One object. Raises NotFound, Forbidden, TryLater."""
         return await self._call(Request("get", resource, path(resource, namespace, name)))
 
-    async def list(self, resource: Resource, namespace: str | None, selector: str = "") -> Listing:
-        """A whole collection, read in pages. Raises Gone when the continue token expired, Forbidden, TryLater."""
+    async def list(
+        self, resource: Resource, namespace: str | None, selector: str = "", *, each: Callable[[Json], None]
+    ) -> str:
+        """Hand every object of a collection to ``each``, so that never more than a page of them is in memory.
+
+        Returns the resourceVersion of the whole, from which to watch it. Raises Gone when the continue token expired,
+        Forbidden, TryLater; ``each`` may have seen a part by then.
+        """
         query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
         request = Request("list", resource, path(resource, namespace), query)
-        items: list[Json] = []
+        # Items of a typed list come without apiVersion and kind.
+        named = {"apiVersion": resource.api_version, "kind": resource.kind}
         while True:
             page = await self._call(request)
-            # Items of a typed list come without apiVersion and kind.
-            named = {"apiVersion": resource.api_version, "kind": resource.kind}
-            items += [named | item for item in page.get("items") or ()]
+            for item in page.pop("items", None) or ():
+                each(named | item)
             metadata = page["metadata"]
             if not metadata.get("continue"):
-                return Listing(tuple(items), metadata["resourceVersion"])
+                return str(metadata["resourceVersion"])
             request = replace(request, query=query | {"continue": metadata["continue"]})
 
     async def watch(

@@ -19,7 +19,7 @@ from ccl_operator.runtime.client import Client
 from ccl_operator.runtime.errors import TryLater
 from ccl_operator.runtime.queue import WorkQueue
 from ccl_operator.runtime.references import References
-from ccl_operator.runtime.store import place
+from ccl_operator.runtime.store import Place, place
 
 RELIST_EVERY: Final = 600.0
 #: Seconds of silence: two listings in a row have failed.
@@ -82,9 +82,15 @@ class Owners:
     async def relist(self) -> None:
         """Replace the cache by what is there. Raises Forbidden, TryLater."""
         for namespace in self._scopes:
-            listing = await self._client.list(names.OWNER, namespace)
-            for key in self._cache.replace_owners(listing.items, int(listing.resource_version), namespace):
-                self._wake(key)
+            found: set[Place] = set()
+
+            def take(manifest: Manifest, found: set[Place] = found) -> None:
+                found.add(place(manifest))
+                self._take(manifest)
+
+            version = await self._client.list(names.OWNER, namespace, each=take)
+            for key in self._cache.retain_owners(found, int(version), namespace):
+                self._queue.add(key)
         self._heard_at = self._clock()
         self._references.forget_unused()
 
@@ -100,16 +106,15 @@ class Owners:
     def heard(self, event_type: str | None, manifest: dict[str, Any]) -> None:
         """Take in an event of kopf's; type None is an object of its own listing."""
         self._heard_at = self._clock()
-        key = Key(*place(manifest))
         if event_type == "DELETED":
             self._cache.remove_owner(manifest)
-            self._queue.add(key)
-        elif self._cache.put_owner(manifest):
-            self._wake(key)
+            self._queue.add(Key(*place(manifest)))
+        else:
+            self._take(manifest)
 
-    def _wake(self, key: Key) -> None:
-        owner = self._cache.owner(key)
-        self._queue.add(key, urgent=owner is not None and needs_attention(owner))
+    def _take(self, manifest: Manifest) -> None:
+        if self._cache.put_owner(manifest):
+            self._queue.add(Key(*place(manifest)), urgent=needs_attention(manifest))
 
 
 def registry(owners: Owners, configuration: Any) -> kopf.OperatorRegistry:

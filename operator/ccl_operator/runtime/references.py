@@ -35,13 +35,15 @@ class References:
     def __init__(self, client: Client, cache: Cache, clock: Callable[[], float]) -> None:
         self._client, self._cache, self._clock = client, cache, clock
         self._read: dict[tuple[str, str], _Read] = {}
+        self._named: dict[Key, tuple[str, ...]] = {}
         self._generation: dict[Key, int] = {}
 
     async def refresh(self, key: Key, owner: Manifest) -> None:
         """Read those of the owner's Secrets that are due. Raises Forbidden, TryLater."""
         generation = int(owner["metadata"].get("generation") or 0)
         spec_changed = self._generation.get(key, generation) != generation
-        for name in secret_names(owner):
+        self._named[key] = tuple(secret_names(owner))
+        for name in self._named[key]:
             read = self._read.get((key.namespace, name))
             if read is None or spec_changed or read.good_until <= self._clock():
                 await self._get(key.namespace, name)
@@ -53,13 +55,9 @@ class References:
         return min((self._clock() if read is None else read.good_until for read in reads), default=None)
 
     def expire(self, namespace: str, name: str) -> tuple[Key, ...]:
-        """A watch saw this Secret change: it is due. Returns who names it."""
+        """A watch saw this Secret change: it is due. Returns who named it when last looked at."""
         self._read.pop((namespace, name), None)
-        return tuple(
-            key
-            for key in self._cache.owner_keys()
-            if key.namespace == namespace and name in secret_names(self._cache.owner(key) or {})
-        )
+        return tuple(key for key, named in self._named.items() if key.namespace == namespace and name in named)
 
     def forget_unused(self) -> None:
         """Drop what no CclDeployment names any more."""
@@ -70,7 +68,9 @@ class References:
         )
         self._cache.retain_referenced(wanted)
         self._read = {where: read for where, read in self._read.items() if where in wanted}
-        self._generation = {key: value for key, value in self._generation.items() if self._cache.owner(key)}
+        present = set(self._cache.owner_keys())
+        self._named = {key: value for key, value in self._named.items() if key in present}
+        self._generation = {key: value for key, value in self._generation.items() if key in present}
 
     async def _get(self, namespace: str, name: str) -> None:
         try:

@@ -5,7 +5,7 @@ nothing of what the objects mean; that is its ``Sink``'s business.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from contextlib import aclosing
 from typing import Final, Protocol
 
@@ -16,6 +16,7 @@ from ccl_operator.actions import Manifest, Resource
 from ccl_operator.runtime.backoff import Backoff
 from ccl_operator.runtime.client import Client, WatchEvent
 from ccl_operator.runtime.errors import ApiError, Forbidden, Gone, NotFound
+from ccl_operator.runtime.store import Place, place
 
 #: After so many failures in a row the resourceVersion itself is suspect: list again.
 RELIST_AFTER: Final = 3
@@ -34,11 +35,11 @@ log = structlog.get_logger(__name__)
 class Sink(Protocol):
     """Where a reflector puts what it hears."""
 
-    def replaced(self, items: tuple[Manifest, ...], listed_at: int, namespace: str | None) -> None:
-        """The whole collection as of ``listed_at``."""
-
     def changed(self, manifest: Manifest) -> None:
-        """An object was added or modified."""
+        """An object was added or modified, or is part of a listing."""
+
+    def listed(self, found: Set[Place], listed_at: int, namespace: str | None) -> None:
+        """A listing is complete: as of ``listed_at`` there were these and no others."""
 
     def deleted(self, manifest: Manifest) -> None:
         """An object is gone, or no longer matches the selector."""
@@ -130,11 +131,18 @@ class Reflector:
         await asyncio.sleep(delay)
 
     async def _list(self) -> str:
-        listing = await self._client.list(self.resource, self.namespace, self._selector)
+        found: set[Place] = set()
+
+        def heard(manifest: Manifest) -> None:
+            self._heard()
+            found.add(place(manifest))
+            self._sink.changed(manifest)
+
+        version = await self._client.list(self.resource, self.namespace, self._selector, each=heard)
         self._heard()
-        self._sink.replaced(listing.items, int(listing.resource_version), self.namespace)
+        self._sink.listed(found, int(version), self.namespace)
         self.synced.set()
-        return listing.resource_version
+        return version
 
     async def _watch(self, resource_version: str) -> None:
         events = self._client.watch(self.resource, self.namespace, self._selector, resource_version)

@@ -1,11 +1,11 @@
 """What a reflector's news mean: into the cache, and whose CclDeployment is to be looked at."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 from ccl_operator.actions import Key, Manifest, Resource
 from ccl_operator.runtime.cache import Cache
 from ccl_operator.runtime.references import References
-from ccl_operator.runtime.store import place
+from ccl_operator.runtime.store import Place, place
 
 Enqueue = Callable[[Key], None]
 
@@ -16,9 +16,9 @@ class ChildSink:
     def __init__(self, cache: Cache, resource: Resource, enqueue: Enqueue) -> None:
         self._cache, self._resource, self._enqueue = cache, resource, enqueue
 
-    def replaced(self, items: tuple[Manifest, ...], listed_at: int, namespace: str | None) -> None:
-        """A listing."""
-        self._wake(self._cache.replace_children(self._resource, items, listed_at, namespace))
+    def listed(self, found: Set[Place], listed_at: int, namespace: str | None) -> None:
+        """The end of a listing."""
+        self._wake(self._cache.retain_children(self._resource, found, listed_at, namespace))
 
     def changed(self, manifest: Manifest) -> None:
         """Added or modified."""
@@ -36,10 +36,10 @@ class ChildSink:
 class OptionalChildSink(ChildSink):
     """Children of a kind that the cluster may not have: its coming and going concerns every CclDeployment."""
 
-    def replaced(self, items: tuple[Manifest, ...], listed_at: int, namespace: str | None) -> None:
-        """A listing: the kind is there."""
+    def listed(self, found: Set[Place], listed_at: int, namespace: str | None) -> None:
+        """The end of a listing: the kind is there."""
         self._note(served=True)
-        super().replaced(items, listed_at, namespace)
+        super().listed(found, listed_at, namespace)
 
     @property
     def resource(self) -> Resource:
@@ -63,27 +63,28 @@ class WatchedSecretSink:
 
     def __init__(self, references: References, enqueue: Enqueue) -> None:
         self._references, self._enqueue = references, enqueue
-        self._listed: dict[tuple[str, str], str] = {}
+        self._versions: dict[Place, str] = {}
 
-    def replaced(self, items: tuple[Manifest, ...], listed_at: int, namespace: str | None) -> None:  # noqa: ARG002
-        """A listing: what is not as it was in the last one has changed meanwhile."""
-        found = {place(item): str(item["metadata"]["resourceVersion"]) for item in items}
-        before = {where: seen for where, seen in self._listed.items() if namespace in (None, where[0])}
-        for where in found.keys() | before.keys():
-            if found.get(where) != before.get(where):
-                self._expire(where)
-        self._listed = {where: seen for where, seen in self._listed.items() if where not in before} | found
+    def listed(self, found: Set[Place], listed_at: int, namespace: str | None) -> None:  # noqa: ARG002
+        """The end of a listing: what it did not hold has gone meanwhile."""
+        for where in [known for known in self._versions if namespace in (None, known[0]) and known not in found]:
+            self._forget(where)
 
     def changed(self, manifest: Manifest) -> None:
-        """Added or modified."""
-        self._listed[place(manifest)] = str(manifest["metadata"]["resourceVersion"])
-        self._expire(place(manifest))
+        """Added, modified, or listed: then it may be as it was."""
+        where, version = place(manifest), str(manifest["metadata"]["resourceVersion"])
+        if self._versions.get(where) != version:
+            self._versions[where] = version
+            self._expire(where)
 
     def deleted(self, manifest: Manifest) -> None:
         """Gone, or without the label."""
-        self._listed.pop(place(manifest), None)
-        self._expire(place(manifest))
+        self._forget(place(manifest))
 
-    def _expire(self, where: tuple[str, str]) -> None:
+    def _forget(self, where: Place) -> None:
+        self._versions.pop(where, None)
+        self._expire(where)
+
+    def _expire(self, where: Place) -> None:
         for key in self._references.expire(*where):
             self._enqueue(key)

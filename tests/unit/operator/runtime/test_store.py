@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from ccl_operator import names
 from ccl_operator.actions import Key
-from ccl_operator.runtime.store import Store
+from ccl_operator.runtime.store import Store, itself
 
 KEY = Key("n", "ccl")
 
@@ -73,7 +73,7 @@ def test_a_listing_drops_what_it_does_not_hold_but_not_what_was_made_after_it() 
     store = Store()
     store.put(thing("gone", version=3, uid="a"))
     store.put(thing("young", version=12, uid="b"))
-    assert store.replace([], listed_at=10, namespace=None) == {KEY}
+    assert store.retain(set(), listed_at=10, namespace=None) == {KEY}
     assert version(store, "gone") is None
     assert version(store, "young") == "12"
 
@@ -81,8 +81,39 @@ def test_a_listing_drops_what_it_does_not_hold_but_not_what_was_made_after_it() 
 def test_a_listing_of_one_namespace_leaves_the_others_alone() -> None:
     store = Store()
     store.put(thing(version=3))
-    assert store.replace([], listed_at=10, namespace="elsewhere") == set()
+    assert store.retain(set(), listed_at=10, namespace="elsewhere") == set()
     assert version(store) == "3"
+
+
+def test_what_a_listing_dropped_does_not_come_back_by_a_late_answer() -> None:
+    store = Store()
+    store.put(thing(version=5))
+    store.retain(set(), listed_at=10, namespace=None)
+    assert store.put(thing(version=4)) == set()
+    assert store.places() == set()
+
+
+def test_an_object_is_given_back_as_it_came() -> None:
+    store, data = Store(), {"data": {"k": "ö\ud800"}, "n": [1, 2.5, None, True, {}], "big": 2**70}
+    store.put(thing() | data)
+    found = store.get("n", "x")
+    assert found == thing() | data | {"metadata": {**thing()["metadata"], "managedFields": []}}
+    assert store.of_instance(KEY) == (found,)
+
+
+def test_whoever_asks_while_an_object_is_held_gets_the_very_same() -> None:
+    store = Store()
+    store.put(thing())
+    (held,) = store.of_instance(KEY)
+    assert store.get("n", "x") is held
+    store.put(thing(version=2))
+    assert store.get("n", "x") is not held
+    assert version(store) == "2"
+
+
+def test_an_object_of_a_store_of_owners_concerns_itself() -> None:
+    store = Store(whose=itself)
+    assert store.put(thing("x", instance="another")) == {Key("n", "x")}
 
 
 def test_only_our_own_entry_of_managed_fields_is_kept() -> None:
