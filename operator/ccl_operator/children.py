@@ -137,9 +137,9 @@ def _may_run(wanted: Wanted, found: Inventory, state: State, name: str) -> bool:
 
 def _services(wanted: Wanted, roles: Roles) -> Iterator[Apply]:
     target = wanted.target
-    preview = roles.candidate if roles.candidate_runs else None
     yield Apply(names.SERVICE, network.service(target, names.stable_service(target.instance), roles.traffic))
-    yield Apply(names.SERVICE, network.service(target, names.preview_service(target.instance), preview))
+    # Before its pods exist, so that the Service of a new object is not written again when they come.
+    yield Apply(names.SERVICE, network.service(target, names.preview_service(target.instance), roles.candidate))
 
 
 def _in_use(wanted: Wanted, roles: Roles) -> list[Revision]:

@@ -35,6 +35,8 @@ def test_each_child_of_a_new_object_is_written_once_until_the_rollout_changes_it
     moving = {"services/ccl", "services/ccl-preview", f"deployments/ccl-jobs-{revision}", "ccldeployments/ccl"}
     steady = [write.removeprefix("patch ") for write in writes if write.removeprefix("patch ") not in moving]
     assert len(steady) == len(set(steady))
+    # Made for the candidate, and let go when that has become the stable one.
+    assert writes.count("patch services/ccl-preview") == 2
 
 
 def test_a_promotion_is_told_in_events(place: Place) -> None:
