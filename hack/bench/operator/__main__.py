@@ -1,6 +1,6 @@
 """How many writes, how long, how much memory: this operator and one in the style of Kopf's tutorial, in one run.
 
-Usage: python -m hack.bench.operator [--objects 100] [--foreign 2000] [--only-ours]
+Usage: python -m hack.bench.operator [--objects 100] [--foreign 2000] [--outage 300] [--only-ours]
 
 On a real etcd, kube-apiserver and controllers, with fake nodes whose pods look ready and answer for their readiness
 (``nodes``): objects come to rest promoted, with all their children. Needs root. Prints a Markdown table.
@@ -18,12 +18,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import urllib3
+
 from ccl_operator import names
 from ccl_operator.actions import Resource
 from ccl_operator.api.schema import crd
 from ccl_operator.runtime import rbac
 from ccl_operator.runtime.client import path
 from hack.bench.operator.api import NAMESPACE, Api, deployments, foreign_secrets
+from hack.bench.operator.audit import Written
 from hack.bench.operator.contenders import PEER, Contender, ours, peer, wait
 from hack.bench.operator.nodes import fake_nodes, in_own_network
 from hack.cluster.apiserver import ADMIN, OPERATOR, ApiServer, bare_apiserver
@@ -34,6 +37,11 @@ RBAC: Final = "rbac.authorization.k8s.io"
 QUIET: Final = 5.0
 #: Changes and deletions that are timed one by one; the 99th percentile wants a hundred.
 ROUNDS: Final = 100
+#: Seconds from one change to the next: less than the writes of a change take at the operator's own rate limit would
+#: measure that limit.
+PACE: Final = 1.0
+#: For so long, in seconds, an operator is watched that has nothing to do.
+IDLE: Final = 20.0
 
 Figures = dict[str, str]
 
@@ -47,13 +55,12 @@ class Bench:
         self.server, self.api, self.start, self.log, self.objects = server, Api(server), start, log, objects
         self.figures: Figures = {}
         self.contender = start(server, log)
+        self.written = Written(server.audit_log, self.contender.user)
         self.contender.wait_ready()
 
     def writes(self) -> list[dict[str, Any]]:
         """Audit events of the contender that changed objects."""
-        quiet = {"leases", "events", "selfsubjectaccessreviews", "subjectaccessreviews"}
-        found = self.server.writes(self.contender.user)
-        return [event for event in found if event["objectRef"]["resource"] not in quiet]
+        return self.written.events()
 
     def rest(self) -> int:
         """Wait until nothing has been written for a while; the number of writes so far."""
@@ -68,7 +75,8 @@ class Bench:
     def promoted(self) -> int:
         """Wait until every object is promoted and nothing is written any more; the number of writes so far."""
         if self.contender.user != PEER.name:
-            wait("all are promoted", self._all_promoted, every=1.0)
+            # Each look is a listing of all of them.
+            wait("all are promoted", self._all_promoted, every=max(1.0, self.objects / 100), patience=self.objects * 2)
         return self.rest()
 
     def _all_promoted(self) -> bool:
@@ -85,19 +93,48 @@ class Bench:
         self.figures[f"{count} new objects"] = f"{took:.1f} s"
         self.figures["writes for a new object"] = f"{(after - before) / count:.1f}"
         grown = (self.contender.megabytes() - base) * 1000
-        children = len([write for write in self.writes() if write["objectRef"]["resource"] != names.OWNER.plural])
+        held = self._held()
         self.figures["memory, empty"] = f"{base:.0f} MB"
-        self.figures["memory per object with its children"] = f"{grown / count:.0f} kB ({children // count} children)"
+        self.figures["memory per object"] = f"{grown / count:.0f} kB, {grown / held:.1f} kB per cached object"
+        self.figures["objects in the cache per object"] = f"{held / count:.0f}, {self._made() / count:.0f} made by it"
+
+    def _held(self) -> int:
+        """How many objects the operator has in its cache: what carries our labels, and its own kind."""
+        listed = [self.api.call("GET", path(kind, NAMESPACE)) for kind in (names.OWNER, *names.CHILDREN)]
+        return sum(len(each["items"]) for each in listed if each is not None)
+
+    def _made(self) -> int:
+        """How many objects the contender has written, other than its own kind."""
+        written = [event["objectRef"] for event in self.writes()]
+        return len({(each["resource"], each["name"]) for each in written if each["resource"] != names.OWNER.plural})
+
+    def idle(self) -> None:
+        """All is as it should be; every web pod is asked every few seconds all the same."""
+        self.rest()
+        before = self.contender.cpu_seconds()
+        time.sleep(IDLE)
+        used = (self.contender.cpu_seconds() - before) / IDLE
+        self.figures["CPU with nothing to do"] = f"{used:.1%} of a core"
 
     def change(self) -> None:
-        """One image after the other."""
-        before, taken, rounds = self.rest(), [], min(ROUNDS, self.objects)
+        """One image after the other: one a second, then as fast as they are carried out."""
+        before, rounds, what = self.rest(), min(ROUNDS, self.objects), "image change → child and status, p50 / p99"
+        self.figures[f"{what}, one a second"] = _spread(self._changes(rounds, PACE, tag=2))
+        writes = (self.promoted() - before) / rounds
+        self.figures["writes for an image change, up to its promotion"] = f"{writes:.1f}"
+        self.figures[f"{what}, without a pause"] = _spread(self._changes(rounds, 0.0, tag=2 + rounds))
+        self.promoted()
+
+    def _changes(self, rounds: int, pace: float, tag: int) -> list[float]:
+        """Milliseconds that each took; the images' tags count up from ``tag``."""
+        taken = []
         for number in range(rounds):
-            name, image = f"x{number}", f"registry.example/ccl-service:{number + 2}"
-            self.api.set_image(name, number + 2)
-            taken.append(wait("the change", partial(self._arrived, name, image)) * 1000)
-        self.figures["image change → child and status, p50 / p99"] = _spread(taken)
-        self.figures["writes for an image change, up to its promotion"] = f"{(self.promoted() - before) / rounds:.1f}"
+            name = f"x{number}"
+            self.api.set_image(name, number + tag)
+            took = wait("the change", partial(self._arrived, name, _image(number + tag)))
+            taken.append(took * 1000)
+            time.sleep(max(0.0, pace - took))
+        return taken
 
     def _arrived(self, name: str, image: str) -> bool:
         owner = self.api.get(names.OWNER, name) or {}
@@ -137,7 +174,7 @@ class Bench:
         self.api.set_image(last, 1000)
         self.contender = self.start(self.server, self.log)
         ready = self.contender.wait_ready()
-        arrived = wait("the change", lambda: self._arrived(last, "registry.example/ccl-service:1000"))
+        arrived = wait("the change", partial(self._arrived, last, _image(1000)))
         self.figures["start → ready / change made while down is carried out"] = f"{ready:.1f} / {ready + arrived:.1f} s"
 
     def foreign(self, count: int) -> None:
@@ -147,6 +184,27 @@ class Bench:
         self.api.create_many(names.SECRET, foreign_secrets(count))
         time.sleep(QUIET)
         self.figures[f"memory with {count} foreign Secrets"] = f"{self.contender.megabytes() / before - 1:+.1%}"
+
+    def outage(self, seconds: float) -> None:
+        """An API server that stands still, and a change made the moment it goes on."""
+        with self.server.standing_still():
+            time.sleep(seconds)
+        started, how = time.monotonic(), ""
+        wait("the API server answers", partial(self._takes_image, "x1", 1001), every=0.1)
+        wait("the change", lambda: self.contender.ended is not None or self._arrived("x1", _image(1001)))
+        if self.contender.ended is not None:
+            how = f", it had ended with {self.contender.ended} and was started again"
+            self.contender = self.start(self.server, self.log)
+            wait("the change", partial(self._arrived, "x1", _image(1001)))
+        figure = f"API server stood still for {seconds:.0f} s → a change is carried out"
+        self.figures[figure] = f"{time.monotonic() - started:.1f} s{how}"
+
+    def _takes_image(self, name: str, number: int) -> bool:
+        try:
+            self.api.set_image(name, number)
+        except (RuntimeError, urllib3.exceptions.HTTPError):
+            return False
+        return True
 
     def failover(self) -> None:
         """Leader killed, leader asked to end; the standby was ready before."""
@@ -176,6 +234,10 @@ def _is_promoted(owner: dict[str, Any]) -> bool:
     told = {each["type"]: each["status"] for each in status.get("conditions") or ()}
     current = status.get("observedGeneration") == owner["metadata"]["generation"]
     return bool(current and told.get("Promoted") == told.get("Ready") == "True")
+
+
+def _image(tag: int) -> str:
+    return f"registry.example/ccl-service:{tag}"
 
 
 def _stamp(event: dict[str, Any]) -> float:
@@ -211,19 +273,24 @@ def _served(api: Api) -> bool:
         return False
 
 
-def measure(start: Callable[[ApiServer, Path], Contender], objects: int, foreign: int, folder: Path) -> Figures:
+def measure(
+    start: Callable[[ApiServer, Path], Contender], objects: int, foreign: int, outage: float, folder: Path
+) -> Figures:
     """All figures of one contender, on an API server of its own."""
     with bare_apiserver(folder, (ADMIN, OPERATOR, PEER)) as server, fake_nodes(server, folder):
         _prepare(server)
         bench = Bench(server, start, folder / "contender.log", objects)
         try:
             bench.create()
+            bench.idle()
             bench.change()
             bench.drift()
             bench.restart()
             bench.foreign(foreign)
             if start is ours:
                 bench.failover()
+            if outage:
+                bench.outage(outage)
             bench.removal()
         finally:
             bench.contender.kill()
@@ -235,16 +302,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--objects", type=int, default=100)
     parser.add_argument("--foreign", type=int, default=2_000)
+    parser.add_argument("--outage", type=float, default=0.0, help="seconds that the API server stands still; 0: never")
     parser.add_argument("--only-ours", action="store_true")
     arguments = parser.parse_args()
     ended = in_own_network("hack.bench.operator", sys.argv[1:])
     if ended is not None:
         return ended
     with tempfile.TemporaryDirectory(prefix="ccl-bench-") as folder:
-        mine = measure(ours, arguments.objects, arguments.foreign, Path(folder) / "ours")
-        other = (
-            {} if arguments.only_ours else measure(peer, arguments.objects, arguments.foreign, Path(folder) / "peer")
-        )
+        asked = (arguments.objects, arguments.foreign, arguments.outage)
+        mine = measure(ours, *asked, Path(folder) / "ours")
+        other = {} if arguments.only_ours else measure(peer, *asked, Path(folder) / "peer")
     print(f"{arguments.objects} objects, load average {os.getloadavg()[0]:.1f} at the end\n")
     print("| what | ccl-operator | Kopf as in its tutorial |\n|---|---|---|")
     for what, figure in mine.items():

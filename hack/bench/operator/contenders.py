@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from hack.bench.operator.api import NAMESPACE
 from hack.cluster.apiserver import OPERATOR, ApiServer, service_account
 
@@ -20,11 +22,11 @@ HERE: Final = Path(__file__).parent
 PATIENCE: Final = 600.0
 
 
-def wait(what: str, probe: Callable[[], bool], every: float = 0.01) -> float:
-    """Seconds until ``probe`` says yes."""
+def wait(what: str, probe: Callable[[], bool], every: float = 0.01, patience: float = PATIENCE) -> float:
+    """Seconds until ``probe`` says yes. Raises RuntimeError after ``patience`` seconds, ten minutes at least."""
     started = time.monotonic()
     while not probe():
-        if time.monotonic() - started > PATIENCE:
+        if time.monotonic() - started > max(patience, PATIENCE):
             raise RuntimeError(f"waited in vain for: {what}")
         time.sleep(every)
     return time.monotonic() - started
@@ -66,6 +68,16 @@ class Contender:
         """Resident memory."""
         status = Path(f"/proc/{self._process.pid}/status").read_text()
         return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:")) / 1000
+
+    def cpu_seconds(self) -> float:
+        """CPU time used so far."""
+        used = psutil.Process(self._process.pid).cpu_times()
+        return used.user + used.system
+
+    @property
+    def ended(self) -> int | None:
+        """The exit code of a process that has ended by itself."""
+        return self._process.poll()
 
     def stop(self) -> None:
         """SIGTERM, and wait."""
