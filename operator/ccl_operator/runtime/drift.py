@@ -98,6 +98,8 @@ def _find(selector: str, items: Sequence[Any]) -> int | None:
 
 
 def _same_leaf(wanted: Any, live: Any) -> bool:
+    if wanted == live:
+        return True
     if isinstance(wanted, Mapping) and not wanted:
         # `emptyDir: {}` is answered with the defaults of what it switches on.
         return isinstance(live, Mapping)
@@ -108,7 +110,7 @@ def _same_leaf(wanted: Any, live: Any) -> bool:
 
 def _says_nothing(value: Any) -> bool:
     """The API server drops these from what it stores."""
-    return value is None or (_is_list(value) and not value)
+    return value is None or (not value and _is_list(value))
 
 
 def _is_list(value: Any) -> bool:
