@@ -42,18 +42,21 @@ class Prober:
     ) -> None:
         self._cache, self._metrics = cache, metrics
         self._clock, self._now, self._enqueue = clock, now, enqueue
+        self._targets: dict[Key, frozenset[ProbeTarget]] = {}
         self._due: dict[tuple[Key, ProbeTarget], float] = {}
         self._changed = asyncio.Event()
 
     def set_targets(self, key: Key, targets: Iterable[ProbeTarget]) -> None:
         """Replace the pods to ask of one CclDeployment; new ones are asked at once."""
-        wanted = {(key, target) for target in targets}
-        for gone in [known for known in self._due if known[0] == key and known not in wanted]:
-            del self._due[gone]
-        for target in wanted - self._due.keys():
-            self._due[target] = self._clock()
+        known, wanted = self._targets.pop(key, frozenset()), frozenset(targets)
+        for gone in known - wanted:
+            del self._due[key, gone]
+        for target in wanted - known:
+            self._due[key, target] = self._clock()
             self._changed.set()
-        self._cache.retain_probes(key, frozenset(target.pod_uid for _, target in wanted))
+        if wanted:
+            self._targets[key] = wanted
+        self._cache.retain_probes(key, frozenset(target.pod_uid for target in wanted))
 
     async def run(self) -> None:
         """Ask until cancelled."""
