@@ -119,22 +119,26 @@ class Bench:
     def change(self) -> None:
         """One image after the other: one a second, then as fast as they are carried out."""
         before, rounds, what = self.rest(), min(ROUNDS, self.objects), "image change → child and status, p50 / p99"
-        self.figures[f"{what}, one a second"] = _spread(self._changes(rounds, PACE, tag=2))
+        asked, taken = self._changes(rounds, PACE, tag=2)
+        self.figures[f"{what}, one a second"] = _spread(taken)
+        self.figures["the request for it, p50 / p99"] = _spread(asked)
         writes = (self.promoted() - before) / rounds
         self.figures["writes for an image change, up to its promotion"] = f"{writes:.1f}"
-        self.figures[f"{what}, without a pause"] = _spread(self._changes(rounds, 0.0, tag=2 + rounds))
+        _, taken = self._changes(rounds, 0.0, tag=2 + rounds)
+        self.figures[f"{what}, without a pause"] = _spread(taken)
         self.promoted()
 
-    def _changes(self, rounds: int, pace: float, tag: int) -> list[float]:
-        """Milliseconds that each took; the images' tags count up from ``tag``."""
-        taken = []
+    def _changes(self, rounds: int, pace: float, tag: int) -> tuple[list[float], list[float]]:
+        """Milliseconds that asking for each took, and carrying it out; the images' tags count up from ``tag``."""
+        asked, taken = [], []
         for number in range(rounds):
-            name = f"x{number}"
+            name, started = f"x{number}", time.monotonic()
             self.api.set_image(name, number + tag)
+            asked.append((time.monotonic() - started) * 1000)
             took = wait("the change", partial(self._arrived, name, _image(number + tag)))
             taken.append(took * 1000)
             time.sleep(max(0.0, pace - took))
-        return taken
+        return asked, taken
 
     def _arrived(self, name: str, image: str) -> bool:
         owner = self.api.get(names.OWNER, name) or {}
@@ -169,6 +173,8 @@ class Bench:
         self.contender = self.start(self.server, self.log)
         self.contender.wait_ready()
         self.figures["writes after a restart with nothing to do"] = str(self.rest() - before)
+        now, most = self.contender.megabytes(), self.contender.megabytes("VmHWM")
+        self.figures["memory after a restart; at most until then"] = f"{now:.0f} MB; {most:.0f} MB"
         self.contender.stop()
         last = f"x{self.objects - 1}"
         self.api.set_image(last, 1000)

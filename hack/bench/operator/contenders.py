@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import psutil
 
@@ -64,10 +64,10 @@ class Contender:
         page = "/livez" if self.user == PEER.name else "/readyz"
         return wait(f"{self.name} ready", lambda: self._answers(page), every=0.05)
 
-    def megabytes(self) -> float:
-        """Resident memory."""
+    def megabytes(self, which: Literal["VmRSS", "VmHWM"] = "VmRSS") -> float:
+        """Resident memory, now or at most so far (proc(5))."""
         status = Path(f"/proc/{self._process.pid}/status").read_text()
-        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:")) / 1000
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(f"{which}:")) / 1000
 
     def cpu_seconds(self) -> float:
         """CPU time used so far."""

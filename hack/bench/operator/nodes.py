@@ -91,17 +91,20 @@ class Pods:
         self._revisions: dict[str, str] = {}
         self._stopped = threading.Event()
         self._loop = asyncio.new_event_loop()
-        self._threads = [threading.Thread(target=run, daemon=True) for run in (self._watch, self._serve)]
+        self._watching, self._serving = (
+            threading.Thread(target=run, daemon=True) for run in (self._watch, self._serve)
+        )
 
     def start(self) -> None:
         """Begin."""
-        for thread in self._threads:
-            thread.start()
+        self._watching.start()
+        self._serving.start()
 
     def stop(self) -> None:
-        """End."""
+        """End. The port is free again then; the watch ends with the API server."""
         self._stopped.set()
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._serving.join()
 
     def _watch(self) -> None:
         while not self._stopped.is_set():
@@ -130,6 +133,7 @@ class Pods:
         self._loop.run_until_complete(runner.setup())
         self._loop.run_until_complete(web.TCPSite(runner, "0.0.0.0", PORT).start())
         self._loop.run_forever()
+        self._loop.run_until_complete(runner.cleanup())
 
     async def _answer(self, request: web.Request) -> web.Response:
         assert request.transport is not None
