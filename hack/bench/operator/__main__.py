@@ -76,7 +76,12 @@ class Bench:
         """Wait until every object is promoted and nothing is written any more; the number of writes so far."""
         if self.contender.user != PEER.name:
             # Each look is a listing of all of them.
-            wait("all are promoted", self._all_promoted, every=max(1.0, self.objects / 100), patience=self.objects * 2)
+            wait(
+                "all are promoted, and what they replaced is gone",
+                self._all_promoted,
+                every=max(1.0, self.objects / 100),
+                patience=self.objects * 2,
+            )
         return self.rest()
 
     def _all_promoted(self) -> bool:
@@ -239,7 +244,8 @@ def _is_promoted(owner: dict[str, Any]) -> bool:
     status = owner.get("status") or {}
     told = {each["type"]: each["status"] for each in status.get("conditions") or ()}
     current = status.get("observedGeneration") == owner["metadata"]["generation"]
-    return bool(current and told.get("Promoted") == told.get("Ready") == "True")
+    retiring = (status.get("rollout") or {}).get("retiring")
+    return bool(current and not retiring and told.get("Promoted") == told.get("Ready") == "True")
 
 
 def _image(tag: int) -> str:
