@@ -33,21 +33,22 @@ class Remembered:
         self._ask = ask
         self._clock = clock
         self._patience = patience
-        self._last: Verdict | None = None
-        self._until = 0.0
+        #: The question under way or, once it is done, the latest answer, which counts until ``_until``.
         self._asking: asyncio.Task[Verdict] | None = None
+        self._until = 0.0
 
     async def verdict(self) -> Verdict:
-        """A pass is good for 5 minutes, anything else for 30 s. Raises what ``ask`` raises."""
-        if self._last is not None and self._clock() < self._until:
-            return self._last
-        if self._asking is None:
-            self._asking = asyncio.create_task(self._once())
+        """A pass is good for 5 minutes from when it came, anything else for 30 s.
+
+        Raises what ``ask`` raises, once: whoever comes next asks anew.
+        """
         asking = self._asking
+        if asking is None or (asking.done() and self._clock() >= self._until):
+            asking = self._asking = asyncio.create_task(self._once())
         await asyncio.wait({asking}, timeout=self._patience)
         if not asking.done():
             return LATE
-        if self._asking is asking:
+        if self._asking is asking and asking.exception():
             self._asking = None
         return asking.result()
 
@@ -59,7 +60,11 @@ class Remembered:
             await asyncio.gather(asking, return_exceptions=True)
 
     async def _once(self) -> Verdict:
-        found = await self._ask()
-        self._last = found
-        self._until = self._clock() + (GOOD_FOR if found.status is PASS else BAD_FOR)
+        good_for = BAD_FOR
+        try:
+            found = await self._ask()
+            if found.status is PASS:
+                good_for = GOOD_FOR
+        finally:
+            self._until = self._clock() + good_for
         return found

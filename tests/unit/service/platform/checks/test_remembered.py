@@ -60,6 +60,33 @@ async def test_nobody_waits_longer_than_their_patience_and_a_late_answer_still_c
     assert (patient, world.asked) == (OK, 1)
 
 
+@pytest.mark.parametrize(("late", "lasts"), [(OK, GOOD_FOR), (BAD, BAD_FOR)])
+async def test_a_late_answer_is_good_for_its_time_from_when_it_came(late: Verdict, lasts: float) -> None:
+    world = World(late, BAD)
+    world.release.clear()
+    check = world.remembered(patience=0.01)
+    assert await check.verdict() == LATE
+    world.now = came = 1000.0
+    world.release.set()
+    assert (await check.verdict(), world.asked) == (late, 1)
+    world.now = came + lasts - 0.1
+    assert (await check.verdict(), world.asked) == (late, 1)
+    world.now = came + lasts
+    assert (await check.verdict(), world.asked) == (BAD, 2)
+
+
+async def test_a_late_answer_that_nobody_came_for_in_its_time_is_not_given_out() -> None:
+    world = World(OK, BAD)
+    world.release.clear()
+    check = world.remembered(patience=0.01)
+    assert await check.verdict() == LATE
+    world.release.set()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    world.now = 86_400.0
+    assert (await check.verdict(), world.asked) == (BAD, 2)
+
+
 async def test_somebody_who_gives_up_does_not_stop_the_asking() -> None:
     world = World(OK)
     world.release.clear()
