@@ -106,11 +106,11 @@ class ReadinessSummary(_View):
 
 
 class SampleView(_View):
-    """One sample, as Prometheus knows it."""
+    """One sample, as Prometheus knows it. A ``value`` that is not finite, which JSON cannot say, is null."""
 
     name: Annotated[str, Field(examples=["ccl_http_requests_total"])]
     labels: Annotated[dict[str, str], Field(examples=[{"method": "GET", "route": "/live", "status": "200"}])]
-    value: Annotated[float, Field(examples=[17.0])]
+    value: Annotated[float, Field(examples=[17.0])] | None
 
 
 class MetricsView(_View):

@@ -173,6 +173,13 @@ async def test_monitoring_answers_with_its_models(world: World) -> None:
     assert (await monitoring.shed(ShedQuery(seconds=1))).seconds == 1
 
 
+async def test_the_lag_of_a_replica_that_is_away_is_a_sample_without_a_value(world: World) -> None:
+    world.service.metrics.gauge("ccl_db_replica_lag_seconds", float("inf"), "1")
+    samples = (await world.ccl.monitoring.metrics()).metrics
+    assert [s.value for s in samples if s.name == "ccl_db_replica_lag_seconds"] == [None]
+    assert 'ccl_db_replica_lag_seconds{replica="1"} +Inf' in await world.ccl.monitoring.prometheus()
+
+
 async def test_a_visitor_talks_and_reads_the_stream(world: World) -> None:
     chat = world.ccl.chat
     opened = await chat.open()
