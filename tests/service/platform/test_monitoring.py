@@ -7,7 +7,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from ccl_contract.readiness import ReadinessReport
-from ccl_service.main import Service
+from ccl_service.main import Service, open_service
+from ccl_service.migrations import OWN_EPOCH
+from ccl_service.platform.config import load_settings
+from ccl_service.platform.db import PoolDb
+from tests.service.conftest import ServiceServer, variables
 
 Client = TestClient[web.Request, web.Application]
 BASE = "/api/monitoring"
@@ -31,6 +35,32 @@ async def test_ready_turns_503_while_draining_and_live_stays(client: Client, ser
     answer = await client.get("/ready")
     assert (answer.status, (await answer.json())["reason"]) == (503, "Draining")
     assert (await client.get("/live")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("epoch", "min_compatible", "reason"),
+    [
+        (OWN_EPOCH, OWN_EPOCH, None),
+        (OWN_EPOCH + 3, OWN_EPOCH, None),
+        (99, 98, "SchemaAhead"),
+        (OWN_EPOCH + 1, OWN_EPOCH + 1, "SchemaAhead"),
+        (OWN_EPOCH - 1, 0, "SchemaBehind"),
+    ],
+)
+async def test_ready_follows_the_epochs_that_the_database_holds(
+    client: Client, db: PoolDb, epoch: int, min_compatible: int, reason: str | None
+) -> None:
+    await db.execute("UPDATE schema_state SET epoch = $1, min_compatible = $2", epoch, min_compatible)
+    answer = await client.get("/ready")
+    assert (answer.status, (await answer.json()).get("reason")) == (503 if reason else 200, reason)
+    assert (await client.get("/live")).status == 200
+
+
+async def test_without_migrations_nothing_is_ready(empty_database_url: str) -> None:
+    settings = load_settings(variables(empty_database_url))
+    async with open_service(settings) as service, TestClient(ServiceServer(service.app)) as client:
+        answer = await client.get("/ready")
+        assert (answer.status, (await answer.json())["reason"]) == (503, "SchemaBehind")
 
 
 async def test_strangers_see_no_internals(client: Client) -> None:
