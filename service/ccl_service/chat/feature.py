@@ -23,7 +23,7 @@ from ccl_service.mail.service import suppress_person
 from ccl_service.platform.dependencies import OPENAI
 from ccl_service.platform.http import CLOCK, DB, KEYS, METRICS, SETTINGS
 from ccl_service.platform.lifecycle import Feature, Worker
-from ccl_service.platform.monitoring import CHECKS, ROLE
+from ccl_service.platform.monitoring import CHECKS, PROBE, ROLE
 from ccl_service.platform.observability import DEPENDENCIES
 from ccl_service.platform.phase import Role
 
@@ -35,7 +35,7 @@ async def open_chat(app: web.Application) -> AsyncIterator[Sequence[Worker]]:
         await stack.enter_async_context(agent_checks(app[CHECKS], app[SETTINGS]))
         agent = RealtimeChat(await _open_model(app, stack))
         count = app[METRICS].count
-        loop = turn_loop(app[DB], agent, app[LEADS], now=app[CLOCK], new_id=uuid4, count=count)
+        loop = turn_loop(app[DB], agent, app[LEADS], now=app[CLOCK], new_id=uuid4, count=count, fits=app[PROBE].fits)
         app[CHAT] = Chat(app[DB], app[KEYS], suppress_person, app[CLOCK], uuid4, loop.wake, count)
         app[SOCKETS] = Counter()
         yield (Worker("chat-turns", loop.run),)

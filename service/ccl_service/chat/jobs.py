@@ -19,7 +19,7 @@ from ccl_service.leads.model import EventKind
 from ccl_service.leads.redaction import redact
 from ccl_service.platform.db import Db
 from ccl_service.platform.telemetry import Count, uncounted
-from ccl_service.platform.work import Queue, Work, WorkLoop
+from ccl_service.platform.work import Fits, Queue, Work, WorkLoop, always
 
 #: Longer than one request to the model; the loop renews it at a third. A visitor waits that long when a process dies in
 #: the middle of an answer.
@@ -134,8 +134,9 @@ def turn_loop(
     slots: int = 8,
     lease: timedelta = LEASE,
     count: Count = uncounted,
+    fits: Fits = always,
 ) -> WorkLoop:
     """The background loop that answers turns; ``slots`` of them at a time."""
     queue = Queue(db, sql.TURNS, count)
     worker = TurnWorker(db, queue, agent, intake, now, new_id, count)
-    return WorkLoop(queue, worker.handle, lease=lease, slots=slots, poll=timedelta(milliseconds=150))
+    return WorkLoop(queue, worker.handle, lease=lease, slots=slots, poll=timedelta(milliseconds=150), fits=fits)

@@ -14,6 +14,7 @@ from ccl_service.leads.jobs import import_loop
 from ccl_service.leads.service import Leads
 from ccl_service.platform.http import CLOCK, DB, METRICS
 from ccl_service.platform.lifecycle import Feature, Worker
+from ccl_service.platform.monitoring import PROBE
 
 
 @contextlib.asynccontextmanager
@@ -21,7 +22,7 @@ async def open_leads(app: web.Application) -> AsyncIterator[Sequence[Worker]]:
     """The intake, the imports, and the loop that works them."""
     db, first_contact = app[DB], app[FIRST_CONTACT]
     count = app[METRICS].count
-    loop = import_loop(db, first_contact, now=app[CLOCK], new_id=uuid4, count=count)
+    loop = import_loop(db, first_contact, now=app[CLOCK], new_id=uuid4, count=count, fits=app[PROBE].fits)
     app[LEADS] = Leads(db, first_contact, now=app[CLOCK], new_id=uuid4, count=count)
     app[IMPORTS] = Imports(db, new_id=uuid4, wake=loop.wake)
     yield (Worker("imports", loop.run),)

@@ -24,7 +24,7 @@ from ccl_service.leads.service import FirstContact
 from ccl_service.platform.db import Db
 from ccl_service.platform.problems import CclError
 from ccl_service.platform.telemetry import Count, uncounted
-from ccl_service.platform.work import Queue, Work, WorkLoop
+from ccl_service.platform.work import Fits, Queue, Work, WorkLoop, always
 
 #: Rows per transaction: enough to share its cost, few enough not to keep a concurrent intake of one of them waiting.
 BATCH_ROWS: Final = 500
@@ -148,7 +148,8 @@ def import_loop(
     now: Callable[[], datetime],
     new_id: Callable[[], UUID],
     count: Count = uncounted,
+    fits: Fits = always,
 ) -> WorkLoop:
     """The loop that works ``imports``, one at a time."""
     importer = Importer(db, first_contact, now=now, new_id=new_id, count=count)
-    return WorkLoop(Queue(db, imports.IMPORTS, count), importer.handle, slots=1)
+    return WorkLoop(Queue(db, imports.IMPORTS, count), importer.handle, slots=1, fits=fits)

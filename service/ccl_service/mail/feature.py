@@ -23,7 +23,7 @@ from ccl_service.platform.config import Settings
 from ccl_service.platform.dependencies import MAILGUN
 from ccl_service.platform.http import DB, KEYS, METRICS, SETTINGS
 from ccl_service.platform.lifecycle import Feature, Worker
-from ccl_service.platform.monitoring import CHECKS
+from ccl_service.platform.monitoring import CHECKS, PROBE
 from ccl_service.platform.observability import DEPENDENCIES
 
 
@@ -69,6 +69,7 @@ async def open_mail(app: web.Application) -> AsyncIterator[Sequence[Worker]]:
             jitter=random.random,
             count=count,
             resting=provider.resting if provider else lambda: None,
+            fits=app[PROBE].fits,
         )
         app[FIRST_CONTACT] = FirstContacts(new_id=uuid4, wake=loop.wake, count=count)
         workers = [Worker("sends", loop.run)]

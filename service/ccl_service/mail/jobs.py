@@ -43,7 +43,7 @@ from ccl_service.platform.db import Db
 from ccl_service.platform.keys import KeyRing
 from ccl_service.platform.problems import TryLater
 from ccl_service.platform.telemetry import Count, uncounted
-from ccl_service.platform.work import Queue, Work, WorkLoop, backoff
+from ccl_service.platform.work import Fits, Queue, Work, WorkLoop, always, backoff
 
 log = structlog.get_logger(__name__)
 
@@ -251,6 +251,7 @@ def send_loop(
     jitter: Callable[[], float],
     count: Count = uncounted,
     resting: Callable[[], timedelta | None] = lambda: None,
+    fits: Fits = always,
 ) -> WorkLoop:
     """The loop that works ``sends``; its ``wake`` is told of new ones."""
     queue = Queue(db, sql.SENDS, count)
@@ -260,4 +261,4 @@ def send_loop(
         if policy.deployment:
             await sql.bind_deployment(db, policy.deployment)
 
-    return WorkLoop(queue, sender.handle, lease=LEASE, jitter=jitter, prepare=prepare)
+    return WorkLoop(queue, sender.handle, lease=LEASE, jitter=jitter, prepare=prepare, fits=fits)

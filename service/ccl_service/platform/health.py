@@ -49,6 +49,13 @@ class DatabaseProbe:
                 self._last = await self._ask(now)
             return self._last
 
+    async def fits(self) -> bool:
+        """Whether this version may work on the schema, no older than a second.
+
+        A database that does not answer says nothing against it.
+        """
+        return (await self.check()).state != "incompatible"
+
     async def close(self) -> None:
         """Give the connection up."""
         con, self._con = self._con, None

@@ -194,6 +194,15 @@ def backoff(attempts: int, *, first: timedelta, most: timedelta, jitter: float) 
     return whole * (0.5 + jitter / 2)
 
 
+#: Whether this version may work on the schema that the database holds now.
+Fits = Callable[[], Awaitable[bool]]
+
+
+async def always() -> bool:
+    """``Fits`` of a loop that need not ask."""
+    return True
+
+
 class _Again(Enum):
     """When a loop looks for work again."""
 
@@ -222,8 +231,12 @@ class WorkLoop:
         new_id: Callable[[], UUID] = uuid4,
         jitter: Callable[[], float] = random.random,
         prepare: Callable[[], Awaitable[None]] | None = None,
+        fits: Fits = always,
     ) -> None:
-        """``prepare`` runs before the first claim, again after every failure, until it succeeds once."""
+        """``prepare`` runs before the first claim, again after every failure, until it succeeds once.
+
+        ``fits`` is asked before each claim: nothing is claimed on a schema that has left this version behind.
+        """
         self._queue = queue
         self._handle = handle
         self._lease, self._poll, self._grace = lease, poll, grace
@@ -231,6 +244,7 @@ class WorkLoop:
         #: Slots that only lane 0 may fill: a fifth, so that a long campaign never keeps a person waiting.
         self._reserved = -(-slots // 5) if slots > 1 else 0
         self._away = False
+        self._fits, self._held = fits, False
         self._new_id, self._jitter = new_id, jitter
         self._prepare = prepare
         self._woken = asyncio.Event()
@@ -268,6 +282,8 @@ class WorkLoop:
         free = self._slots - before
         if free <= 0:
             return _Again.WHEN_FREE
+        if await self._holds_back():
+            return _Again.AT_POLL
         try:
             if self._prepare:
                 await self._prepare()
@@ -289,6 +305,16 @@ class WorkLoop:
         if more and len(self._running) < before + len(works):
             return _Again.AT_ONCE  # a slot became free while the database was asked
         return _Again.WHEN_FREE if more else _Again.AT_POLL
+
+    async def _holds_back(self) -> bool:
+        """Whether the schema forbids to claim; told when that changes."""
+        held = not await self._fits()
+        if held and not self._held:
+            log.warning("schema does not fit, nothing is claimed", action="work.held_back", table=self.name)
+        elif self._held and not held:
+            log.info("work goes on", action="work.goes_on", table=self.name)
+        self._held = held
+        return held
 
     async def _pause(self, stopped: asyncio.Task[Any], again: _Again) -> None:
         """Until woken or stopped, or until a slot is free when more may be due; for one poll at most."""
