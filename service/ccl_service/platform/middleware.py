@@ -5,7 +5,7 @@ One function instead of a chain, because each link of a chain costs a coroutine 
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from os import urandom
 from typing import Any, Final
@@ -233,18 +233,28 @@ class Gate:
         return response
 
     def _unrouted(self, request: web.Request, match: AbstractMatchInfo, extra: dict[str, str]) -> web.Response:
-        """No route: a preflight for a path that exists, 405 or 404. Strangers' probing is limited like any call."""
-        self.admission.count(request, LimitClass.DEFAULT, extra)
+        """No route: a preflight for a path that exists, 405 or 404. Strangers' probing is limited like any call.
+
+        A preflight is not: browsers ask before each URL that is new to them, which the events of each turn of a chat
+        are, so that all visitors of one address would share the limit of one stranger.
+        """
         error = match.http_exception
         if not isinstance(error, web.HTTPMethodNotAllowed):
+            self.admission.count(request, LimitClass.DEFAULT, extra)
             raise NotFound
+        methods = sorted(error.allowed_methods)
         if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
-            if "Access-Control-Allow-Origin" in extra:
-                extra["Access-Control-Allow-Methods"] = ", ".join(sorted(error.allowed_methods))
-                extra["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
-                extra["Access-Control-Max-Age"] = "600"
-            return web.Response(status=204)
-        raise MethodNotAllowed(sorted(error.allowed_methods))
+            return _preflight(methods, extra)
+        self.admission.count(request, LimitClass.DEFAULT, extra)
+        raise MethodNotAllowed(methods)
+
+
+def _preflight(methods: Sequence[str], extra: dict[str, str]) -> web.Response:
+    if "Access-Control-Allow-Origin" in extra:
+        extra["Access-Control-Allow-Methods"] = ", ".join(methods)
+        extra["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
+        extra["Access-Control-Max-Age"] = "600"
+    return web.Response(status=204)
 
 
 def _seen(request: web.Request) -> tuple[bool, bool]:

@@ -181,6 +181,17 @@ async def test_a_preflight_names_the_methods_of_the_path(client: Client) -> None
     assert "Access-Control-Allow-Methods" not in stranger.headers
 
 
+async def test_preflights_of_paths_that_exist_do_not_count_and_other_unknown_calls_do(client: Client) -> None:
+    headers = {"Origin": "https://cars.example.com", "Access-Control-Request-Method": "POST"}
+    asked = [await client.options("/echo", headers=headers) for _ in range(20)]
+    assert {answer.status for answer in asked} == {204}
+    assert "RateLimit" not in asked[0].headers
+    unknown = [("OPTIONS", "/nowhere"), ("GET", "/echo"), ("OPTIONS", "/nowhere"), ("GET", "/echo"), ("GET", "/no")]
+    statuses = [(await client.request(method, path, headers=headers)).status for method, path in unknown]
+    assert statuses == [404, 405, 404, 405, 404]
+    assert (await client.get("/echo")).status == (await client.options("/nowhere", headers=headers)).status == 429
+
+
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer wrong"}, {"X-API-Key": "wrong"}])
 async def test_a_missing_or_wrong_key_is_401(client: Client, headers: dict[str, str]) -> None:
     status, document = await problem(client, "GET", "/keyed", headers=headers)
