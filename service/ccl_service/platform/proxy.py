@@ -4,9 +4,10 @@ A forwarded header is believed only when the socket's peer is trusted, and only 
 """
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Final
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -86,17 +87,26 @@ def client_address(peer: str | None, forwarded_for: Sequence[str], trust: TrustP
         return _UNKNOWN
     if not trust.trusts(socket_peer):
         return socket_peer
-    entries = [parse_address(part) for line in forwarded_for for part in line.split(",")]
+    entries = _from_the_right(forwarded_for)
     if trust.networks:
         return _first_untrusted(socket_peer, entries, trust)
-    if len(entries) < trust.hops:
-        return socket_peer
-    return entries[-trust.hops] or socket_peer
+    return parse_address(next(islice(entries, trust.hops - 1, None), None)) or socket_peer
 
 
-def _first_untrusted(peer: Address, entries: Sequence[Address | None], trust: TrustProxy) -> Address:
+def _from_the_right(lines: Sequence[str]) -> Iterator[str]:
+    """The entries, last first. Each is cut off when it is asked for: a stranger may have written thousands."""
+    for line in reversed(lines):
+        end = len(line)
+        while end >= 0:
+            comma = line.rfind(",", 0, end)
+            yield line[comma + 1 : end]
+            end = comma
+
+
+def _first_untrusted(peer: Address, entries: Iterator[str], trust: TrustProxy) -> Address:
     last = peer
-    for entry in reversed(entries):
+    for text in entries:
+        entry = parse_address(text)
         if entry is None:
             return peer
         last = entry
