@@ -41,7 +41,8 @@ from ccl_service.platform.telemetry.requests import RequestObserver
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 _EXTRA: Final = web.RequestKey("extra_headers", dict)
-_GIVEN_ID: Final = re.compile(r"^[A-Za-z0-9._-]{8,64}$")
+#: An id of the caller's that is kept.
+GIVEN_ID: Final = re.compile(r"^[A-Za-z0-9._-]{8,64}$")
 
 SECURITY_HEADERS: Final[Mapping[str, str]] = {
     "X-Content-Type-Options": "nosniff",
@@ -134,7 +135,7 @@ class Gate:
 
     def _begin(self, request: web.Request) -> dict[str, str]:
         given = request.headers.get("X-Request-ID", "")
-        request_id = given if _GIVEN_ID.match(given) else urandom(16).hex()
+        request_id = given if GIVEN_ID.match(given) else urandom(16).hex()
         request[REQUEST_ID] = request_id
         extra = {"X-Request-ID": request_id}
         request[_EXTRA] = extra

@@ -27,6 +27,7 @@ _ELSEWHERE: Final = re.compile(
     rb"\r\n(?:transfer-encoding|upgrade|expect|origin:|[ \t]|connection:(?! keep-alive\r\n))"
 )
 _LENGTH: Final = b"\r\ncontent-length: "
+_SAID_ID: Final = re.compile(rb"\r\nx-request-id:([^\r]*)", re.IGNORECASE)
 
 
 def request_line(data: bytes) -> Line | None:
@@ -45,6 +46,12 @@ def request_line(data: bytes) -> Line | None:
     if len(parts) != 3 or parts[2] != "HTTP/1.1" or not parts[1].startswith("/"):
         return None
     return parts[0], parts[1].partition("?")[0]
+
+
+def said_id(data: bytes) -> str:
+    """What the first X-Request-ID of a request that ``request_line`` can read says; empty without one."""
+    found = _SAID_ID.search(data, 0, data.index(_END) + 2)
+    return found[1].decode("latin-1").strip(" \t") if found else ""
 
 
 def _content_length(head: bytes) -> int | None:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final
 from uuid import uuid4
@@ -16,9 +17,9 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from ccl_service.platform.doorman import HEADER_SECONDS, Doorman, Place
 from ccl_service.platform.http import METRICS, REFUSER, SETTINGS
-from ccl_service.platform.middleware import HSTS, SECURITY_HEADERS, answer
+from ccl_service.platform.middleware import GIVEN_ID, HSTS, SECURITY_HEADERS, answer
 from ccl_service.platform.problems import CclError, HeadTooLarge, Malformed, Overloaded, TooManyConnections
-from ccl_service.platform.refusing import Refuser, request_line
+from ccl_service.platform.refusing import Refuser, request_line, said_id
 from ccl_service.platform.telemetry.metrics import Count
 from ccl_service.platform.unread import UNREAD_SECONDS, Unread
 
@@ -136,8 +137,10 @@ class ProblemHandler(RequestHandler):
         if verdict is not False:
             return False
         secure = _SAYS_HTTPS in data.lower() and self._doorman.trusts(self.transport.get_extra_info("peername"))
+        said = said_id(data)
         # an id need not be hard to guess, and this costs a tenth of a uuid
-        self.transport.write((b"%032x" % random.getrandbits(128)).join(TURNED_AWAY[secure]))
+        request_id = said if GIVEN_ID.match(said) else f"{random.getrandbits(128):032x}"
+        self.transport.write(request_id.encode().join(_turned_away(len(request_id), secure)))
         self._expect_next()
         return True
 
@@ -229,14 +232,15 @@ def _raw(error: CclError, request_id: str, **more: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def _in_pieces(**more: str) -> tuple[bytes, ...]:
-    """The answer under overload, cut where its request id goes (as long as a real one, for the length's sake)."""
-    place = uuid4().hex
+@lru_cache  # of 57 lengths
+def _turned_away(id_length: int, secure: bool) -> tuple[bytes, ...]:
+    """The answer under overload, cut where its request id of ``id_length`` characters goes.
+
+    ``secure``: a trusted proxy says that the caller uses https.
+    """
+    place = "_" * id_length
+    more = {"Strict_Transport_Security": HSTS} if secure else {}
     return tuple(_raw(Overloaded(), place, **more).split(place.encode()))
-
-
-#: By whether a trusted proxy says that the caller uses https.
-TURNED_AWAY: Final = {False: _in_pieces(), True: _in_pieces(Strict_Transport_Security=HSTS)}
 
 
 class ProblemServer(web.Server):

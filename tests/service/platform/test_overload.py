@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 
@@ -85,6 +87,34 @@ async def test_every_refusal_has_an_id_of_its_own(client: Client, pressure: Pres
     async with connected(client) as connection:
         ids = {(await connection.ask("GET /api/leads"))[1]["X-Request-ID"] for _ in range(5)}
     assert len(ids) == 5
+
+
+@pytest.mark.parametrize("more", [(), ("Origin: https://cars.example.com",)], ids=["from its bytes", "when routed"])
+async def test_a_refusal_keeps_an_id_of_the_callers_in_the_right_form(
+    client: Client, pressure: Pressure, more: tuple[str, ...]
+) -> None:
+    pressure.seconds = 10.0
+    ids = ("abcd.123", "x-REQ_1." * 8)
+    async with connected(client) as connection:
+        for name, said in itertools.product(("X-Request-ID: ", "x-request-id:"), ids):
+            status, headers, body = await connection.ask("GET /api/leads", name + said, *more)
+            assert (status, headers["X-Request-ID"], json.loads(body)["request_id"]) == (503, said, said)
+
+
+@pytest.mark.parametrize("said", ["", "short", "x" * 65, "two words", 'a-quote-"', "a-row-of_\xe4", "ok-so-far\0"])
+async def test_a_refusal_repeats_no_id_in_another_form(client: Client, pressure: Pressure, said: str) -> None:
+    pressure.seconds = 10.0
+    async with connected(client) as connection:
+        status, headers, _ = await connection.ask("GET /api/leads", f"X-Request-ID: {said}")
+    assert status == 503
+    assert re.fullmatch("[0-9a-f]{32}", headers["X-Request-ID"])
+
+
+async def test_a_body_names_no_request_id_of_its_refusal(client: Client, pressure: Pressure) -> None:
+    pressure.seconds = 10.0
+    async with connected(client) as connection:
+        _, headers, _ = await connection.ask("POST /api/leads", body="\r\nX-Request-ID: of-the-body\r\n")
+    assert headers["X-Request-ID"] != "of-the-body"
 
 
 async def test_a_connection_goes_on_through_refusals(client: Client, pressure: Pressure) -> None:
