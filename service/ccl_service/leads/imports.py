@@ -11,7 +11,7 @@ from uuid import UUID
 
 from ccl_service.leads.csv_rows import RowError
 from ccl_service.platform.db import Db
-from ccl_service.platform.problems import CclError, NotFound, TooLarge
+from ccl_service.platform.problems import CclError, NotFound, TooLarge, TryLater
 from ccl_service.platform.work import WorkTable
 
 IMPORTS: Final = WorkTable("imports", claimable=("queued",), columns=("position", "rows"), reason="reason")
@@ -27,16 +27,17 @@ IMPORT_NEW: Final = """
 INSERT INTO imports (id, state) VALUES ($1, 'receiving')"""
 
 IMPORT_CHUNK: Final = """
--- import_chunk: one piece of the file
-INSERT INTO import_chunks (import_id, position, body) VALUES ($1, $2, $3)"""
+-- import_chunk: one piece of the file; due_at tells retention when the newest came
+WITH receiving AS (UPDATE imports SET due_at = now() WHERE id = $1 AND state = 'receiving' RETURNING id)
+INSERT INTO import_chunks (import_id, position, body) SELECT id, $2, $3 FROM receiving"""
 
 IMPORT_QUEUE: Final = """
 -- import_queue: all of it is there
 UPDATE imports SET state = 'queued', due_at = now() WHERE id = $1 AND state = 'receiving'"""
 
 IMPORT_FORGET: Final = """
--- import_forget: a file that never arrived whole, this one or one whose process died an hour ago
-DELETE FROM imports WHERE state = 'receiving' AND (id = $1 OR created_at < now() - interval '1 hour')"""
+-- import_forget: a file that did not arrive whole; one whose process died is left to retention
+DELETE FROM imports WHERE id = $1 AND state = 'receiving'"""
 
 IMPORT_GET: Final = """
 -- import_get: how far an import is
@@ -72,6 +73,10 @@ SELECT row, field, code FROM import_errors
  WHERE import_id = $1 AND (row, field, code) > ($2, $3, $4) ORDER BY row, field, code LIMIT $5"""
 
 
+class ImportGone(TryLater):
+    """The import was deleted while its file was on its way, which a sender that pauses for a day can bring about."""
+
+
 class ClaimLost(CclError):
     """Another worker has the import now; what this one did not commit is not done."""
 
@@ -103,7 +108,7 @@ class Imports:
     async def stage(
         self, body: AsyncIterator[bytes], *, most_bytes: int = MOST_BYTES, record: Record | None = None
     ) -> UUID:
-        """Store a file piece by piece and queue it; its id. Raises TooLarge, and then nothing stays.
+        """Store a file piece by piece and queue it; its id. Raises TooLarge and ImportGone, and then nothing stays.
 
         ``record`` joins the transaction that queues it.
         """
@@ -116,7 +121,7 @@ class Imports:
             await self._db.execute(IMPORT_FORGET, import_id)
             raise
         async with self._db.transaction() as tx:
-            await tx.execute(IMPORT_QUEUE, import_id)
+            await _touch(tx, IMPORT_QUEUE, import_id)
             if record:
                 await record(tx, import_id, facts)
         self._wake()
@@ -131,11 +136,11 @@ class Imports:
             if position + len(pending) > most_bytes:
                 raise TooLarge(f"an import takes at most {most_bytes} bytes")
             if len(pending) >= CHUNK_BYTES:
-                await self._db.execute(IMPORT_CHUNK, import_id, position, bytes(pending))
+                await _touch(self._db, IMPORT_CHUNK, import_id, position, bytes(pending))
                 position += len(pending)
                 pending.clear()
         if pending:
-            await self._db.execute(IMPORT_CHUNK, import_id, position, bytes(pending))
+            await _touch(self._db, IMPORT_CHUNK, import_id, position, bytes(pending))
         return {"sha256": digest.hexdigest(), "bytes": position + len(pending)}
 
     async def get(self, import_id: UUID) -> dict[str, Any]:
@@ -149,6 +154,12 @@ class Imports:
         """Errors after the cursor (row, field, code), in that order. Raises NotFound."""
         await self.get(import_id)
         return [dict(row) for row in await self._db.fetch(IMPORT_ERRORS, import_id, *after, limit)]
+
+
+async def _touch(db: Db, statement: str, import_id: UUID, *args: object) -> None:
+    """Run a statement that finds an import as long as it is being received. Raises ImportGone."""
+    if not await db.execute(statement, import_id, *args):
+        raise ImportGone("the import was given up before its file was there; send it again")
 
 
 async def read_from(db: Db, import_id: UUID, position: int) -> bytes:

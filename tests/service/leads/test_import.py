@@ -95,6 +95,42 @@ async def test_a_file_over_the_limit_leaves_nothing(db: Any, count: Any) -> None
         await staging.get(uuid4())
 
 
+async def test_a_failed_upload_leaves_the_slow_one_of_somebody_else_alone(db: Any) -> None:
+    staging = imports.Imports(db, new_id=uuid4, wake=lambda: None)
+
+    async def slow() -> Any:
+        yield b"first_name,email\n"
+        await db.execute(
+            "UPDATE imports SET created_at = now() - interval '5 hours', due_at = now() - interval '5 hours'"
+        )
+        with pytest.raises(TooLarge):
+            await staging.stage(pieces(b"x" * 100), most_bytes=10)
+        yield b"Ann,ann@example.com\n"
+
+    assert (await staging.get(await staging.stage(slow())))["state"] == "queued"
+
+
+@pytest.mark.parametrize("rest", [b"", b"x" * imports.CHUNK_BYTES], ids=["nothing more comes", "more comes"])
+async def test_an_import_that_was_deleted_meanwhile_is_not_said_to_be_staged(
+    client: Any, root: Any, db: Any, count: Any, rest: bytes
+) -> None:
+    async def body() -> Any:
+        yield b"x" * imports.CHUNK_BYTES
+
+        async def begun() -> bool:
+            return bool(await count("import_chunks"))
+
+        await eventually(begun, within=20)
+        await db.execute("DELETE FROM imports")
+        yield rest
+
+    answer = await client.post("/api/leads/import", data=body(), headers=root | CSV)
+    problem = await answer.json()
+    assert (answer.status, problem["code"], problem["retryable"]) == (503, "SYSTEM_002", True)
+    assert "Retry-After" in answer.headers
+    assert [await count(table) for table in ("imports", "audit_log")] == [0, 0]
+
+
 class Cut(Exception):
     """The process ends here."""
 

@@ -89,7 +89,8 @@ RULES: Final = (
         guard="NOT EXISTS (SELECT FROM lead_events WHERE lead_id = leads.id AND at >= now() - interval '24 months')",
         audited=True,
     ),
-    Retention("imports-unfinished", "imports", ("created_at",), "1 day", guard="state = 'receiving'", batch=10),
+    # due when the newest piece of the file came: a slow sender's is no old one
+    Retention("imports-unfinished", "imports", ("due_at",), "1 day", guard="state = 'receiving'", batch=10),
     Retention("imports", "imports", ("created_at",), "90 days", guard="state <> 'queued'", batch=10, audited=True),
     Retention("idempotency-keys", "idempotency_keys", ("created_at",), "24 hours", batch=5000),
     # a signature counts for nine hours

@@ -1,12 +1,14 @@
 """Each rule takes what is old enough and nothing else."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
 from ccl_contract.maintenance import TaskStatus
+from ccl_service.leads.imports import CHUNK_BYTES, Imports
 from ccl_service.platform.db import Db, PoolDb
 from ccl_service.platform.maintain.retention import RULES, Retention
 from ccl_service.platform.maintain.run import Upkeep, maintain, tasks
@@ -58,7 +60,11 @@ SCENES: dict[str, tuple[Maker, str, str]] = {
     "mail-events": (send_event, "7 months", "5 months"),
     "mail": (send, "7 months", "5 months"),
     "leads": (made(rows.LEAD), "25 months", "23 months"),
-    "imports-unfinished": (made(rows.IMPORT, state="receiving"), "2 days", "1 hour"),
+    "imports-unfinished": (
+        made("INSERT INTO imports (id, state, due_at) VALUES ('{id}', 'receiving', now() - interval '{age}')"),
+        "2 days",
+        "1 hour",
+    ),
     "imports": (made(rows.IMPORT, state="done"), "91 days", "89 days"),
     "idempotency-keys": (
         made(
@@ -151,6 +157,20 @@ async def test_what_belongs_to_a_lead_goes_with_it_and_suppressions_stay(db: Poo
     assert await run_rule(upkeep(), BY_NAME["leads"]) == (TaskStatus.OK, 1)
     tables = ("leads", "lead_keys", "lead_events", "enrolments", "sends", "suppressions")
     assert [await count(db, table) for table in tables] == [0, 0, 0, 0, 0, 1]
+
+
+async def test_an_import_whose_file_still_comes_stays_however_long_it_takes(db: PoolDb, upkeep: Open) -> None:
+    staging = Imports(db, new_id=uuid4, wake=lambda: None)
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"x" * CHUNK_BYTES
+        await db.execute(
+            "UPDATE imports SET created_at = now() - interval '2 days', due_at = now() - interval '2 days'"
+        )
+        yield b"x" * CHUNK_BYTES
+        assert await run_rule(upkeep(), BY_NAME["imports-unfinished"]) == (TaskStatus.OK, 0)
+
+    assert (await staging.get(await staging.stage(slowly())))["state"] == "queued"
 
 
 async def test_a_conversation_with_a_turn_at_work_stays(db: PoolDb, upkeep: Open) -> None:
