@@ -13,7 +13,7 @@ from ccl_service.platform.audit.model import Caller, Row
 from ccl_service.platform.audit.service import Audit
 from ccl_service.platform.audit.sql import Filter
 from ccl_service.platform.audit.views import AuditHead, AuditPage, AuditQuery, ExportQuery
-from ccl_service.platform.auth import presented_key
+from ccl_service.platform.auth import Principal, presented_key
 from ccl_service.platform.db import Db
 from ccl_service.platform.http import (
     DB,
@@ -40,9 +40,15 @@ log = structlog.get_logger("ccl.audit")
 def caller_of(request: web.Request) -> Caller:
     """Who makes this request."""
     principal = request[PRINCIPAL]
+    return Caller(principal.kind, principal.id, _key_id(request, principal), request[REQUEST_ID], request[CLIENT])
+
+
+def _key_id(request: web.Request, principal: Principal) -> str | None:
+    """Of the key that was used: a scoped one is its own principal, root keys are several of one."""
+    if principal.kind == "key":
+        return principal.id
     key = presented_key(request.headers)
-    key_id = request.app[KEYS].root_key_id(key) if principal.kind == "root" and key else None
-    return Caller(principal.kind, principal.id, key_id, request[REQUEST_ID], request[CLIENT])
+    return request.app[KEYS].root_key_id(key) if principal.kind == "root" and key else None
 
 
 def recorder(request: web.Request, object_kind: str) -> Callable[[Db, object, Mapping[str, object]], Awaitable[None]]:

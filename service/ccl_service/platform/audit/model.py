@@ -50,8 +50,7 @@ class Caller:
 
     def origin(self) -> Mapping[str, str]:
         """Kind, key and request, without the address: for traces that are kept elsewhere, with what they tell of."""
-        key_id = self.id if self.kind == "key" else self.key_id
-        named = {"principal": self.kind, "key_id": key_id, "request_id": self.request_id}
+        named = {"principal": self.kind, "key_id": self.key_id, "request_id": self.request_id}
         return {name: value for name, value in named.items() if value}
 
 

@@ -95,6 +95,19 @@ async def test_the_call_leaves_one_row_that_names_action_caller_and_request(
     assert json.loads(found[0]["changes"]), "it does not say what changed"
 
 
+async def test_a_call_with_a_scoped_key_leaves_a_row_that_names_the_key(
+    client: Client, root: Headers, db: PoolDb
+) -> None:
+    made = await client.post("/api/keys", json={"name": "imports", "scopes": ["leads:import"]}, headers=root)
+    key = await made.json()
+    answer = await stage_import(client, {"X-API-Key": key["secret"]}, db)
+    assert answer.status == 202, await answer.text()
+    found = await client.get("/api/audit", params={"action": "import:staged"}, headers=root)
+    rows = (await found.json())["items"]
+    told = [(row["principal_kind"], row["principal_id"], row["key_id"], row["request_id"]) for row in rows]
+    assert told == [("key", key["key"]["id"], key["key"]["id"], answer.headers["X-Request-ID"])]
+
+
 async def test_the_row_of_an_import_tells_whether_a_file_is_the_one_that_came(
     client: Client, root: Headers, db: PoolDb, service: Service
 ) -> None:
