@@ -71,12 +71,22 @@ def parse_key_file(text: str) -> KeyFile:
     stripped = text.strip()
     if stripped.startswith("{"):
         return KeyFile.model_validate_json(stripped)
-    return single_key(stripped)
+    return _single_key(stripped)
 
 
-def single_key(secret: str) -> KeyFile:
-    """One ``current`` key with the id ``static``. Raises ValueError when it is empty."""
-    return KeyFile(keys=(Key(id="static", state=KeyState.CURRENT, secret=SecretStr(secret.strip())),))
+def token_key(text: str) -> KeyFile:
+    """A token, which is sent in a header and never a key file, as one ``current`` key with the id ``static``.
+
+    Raises ValueError when it is empty or holds a blank or a control character; the error holds no secret.
+    """
+    token = text.strip()
+    if " " in token or not token.isprintable():
+        raise ValueError("a token holds neither blanks nor control characters")
+    return _single_key(token)
+
+
+def _single_key(secret: str) -> KeyFile:
+    return KeyFile(keys=(Key(id="static", state=KeyState.CURRENT, secret=SecretStr(secret)),))
 
 
 def key_bytes(secret: str) -> bytes:

@@ -8,7 +8,7 @@ from itertools import combinations
 from types import MappingProxyType
 from typing import Final
 
-from ccl_contract.keys import KEY_BYTES, Key, KeyFile, key_bytes, parse_key_file, single_key
+from ccl_contract.keys import KEY_BYTES, Key, KeyFile, key_bytes, parse_key_file, token_key
 
 #: Values that were published as examples or defaults and are therefore known to everybody.
 PUBLISHED: Final[frozenset[str]] = frozenset(
@@ -25,7 +25,9 @@ PUBLISHED: Final[frozenset[str]] = frozenset(
 )
 
 _PUBLISHED: Final = "is a published default; generate a value of your own"
-#: The variable of the monitoring token, which is one key and never a key file.
+_NO_KEY_FILE: Final = "is no key file with exactly one current key"
+NO_TOKEN: Final = "is no token: it is empty, or holds a blank or a control character"  # noqa: S105 - what is wrong with one
+#: The variable of the monitoring token, which is never a key file.
 MONITOR: Final = "MONITOR_KEY_FILE"
 #: Variables whose keys must have at least 256 bits each and none in common.
 STRONG: Final = ("INTERNAL_API_KEY", "JWT_SECRET", "SESSION_SECRET", MONITOR)
@@ -34,8 +36,8 @@ STRONG: Final = ("INTERNAL_API_KEY", "JWT_SECRET", "SESSION_SECRET", MONITOR)
 def weaknesses(texts: Mapping[str, str]) -> Mapping[str, str]:
     """What is wrong with each variable: name → reason, in the order given, empty when all is well.
 
-    ``texts`` maps variables to their texts, those of ``STRONG`` as they are read (``parse_key_file``); absent
-    variables are not judged. No reason holds a value.
+    ``texts`` maps variables to their texts, those of ``STRONG`` as they are read (``parse_key_file``, ``token_key``);
+    absent variables are not judged. No reason holds a value.
     """
     found: dict[str, str] = {}
     held: dict[str, KeyFile] = {}
@@ -44,9 +46,9 @@ def weaknesses(texts: Mapping[str, str]) -> Mapping[str, str]:
             found |= {name: _PUBLISHED} if text in PUBLISHED else {}
             continue
         try:
-            held[name] = single_key(text) if name == MONITOR else parse_key_file(text)
+            held[name] = token_key(text) if name == MONITOR else parse_key_file(text)
         except ValueError:
-            found[name] = "is no key file with exactly one current key"
+            found[name] = NO_TOKEN if name == MONITOR else _NO_KEY_FILE
     found |= key_weaknesses(held)
     return MappingProxyType({name: found[name] for name in texts if name in found})
 

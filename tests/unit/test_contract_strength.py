@@ -6,7 +6,7 @@ import json
 import pytest
 
 from ccl_contract.keys import KeyState
-from ccl_contract.strength import MONITOR, STRONG, weaknesses
+from ccl_contract.strength import MONITOR, NO_TOKEN, STRONG, weaknesses
 
 GOOD = "q" * 32
 KEY_VARIABLES = [name for name in STRONG if name != MONITOR]
@@ -81,6 +81,18 @@ def test_what_is_no_key_file_is_named(text: str) -> None:
 
 def test_a_monitoring_token_is_never_a_key_file() -> None:
     assert not weaknesses({MONITOR: "{" + "t" * 40})
+
+
+@pytest.mark.parametrize("hole", ["", " ", "\n", "\0", "\x7f", "\u2028"])
+def test_a_monitoring_token_that_no_header_can_carry_is_named_without_its_value(hole: str) -> None:
+    token = f"{'t' * 40}{hole}{'t' * 40}" if hole else ""
+    assert weaknesses({MONITOR: token}) == {MONITOR: NO_TOKEN}
+    assert weaknesses({MONITOR: f"{GOOD}\n"}) == {}
+
+
+@pytest.mark.parametrize("name", KEY_VARIABLES)
+def test_a_key_that_is_no_token_may_hold_blanks(name: str) -> None:
+    assert weaknesses({name: "a phrase of several words in a row"}) == {}
 
 
 def test_a_provider_key_may_be_short_and_not_published() -> None:

@@ -15,7 +15,9 @@ from typing import Final
 import aiohttp
 from pydantic import ValidationError
 
+from ccl_contract.keys import token_key
 from ccl_contract.readiness import ReadinessReport
+from ccl_contract.strength import NO_TOKEN
 from ccl_operator import names, secrets
 from ccl_operator.actions import Key, ProbeTarget
 from ccl_operator.environment import MONITOR_TOKEN
@@ -137,7 +139,10 @@ class Prober:
         token = secrets.decoded(self._cache.child(names.SECRET, key.namespace, name)).get(MONITOR_TOKEN)
         if not token:
             raise _Inconclusive(f"Secret {name} has no token yet")
-        return token
+        try:
+            return token_key(token).current.secret.get_secret_value()
+        except ValueError as error:
+            raise _Inconclusive(f"the token of Secret {name} {NO_TOKEN}") from error
 
 
 class _Inconclusive(Exception):

@@ -14,8 +14,8 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from ccl_contract.keys import parse_key_file
-from ccl_contract.strength import MONITOR, weaknesses
+from ccl_contract.keys import parse_key_file, token_key
+from ccl_contract.strength import MONITOR, NO_TOKEN, weaknesses
 from ccl_service.platform.config_sources import (
     BOTH,
     Collected,
@@ -234,7 +234,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     wanted = variables(Settings)
     found = collect(environ, wanted, problems)
     keys = _key_sources(environ, found, problems)
-    _demand_readable(found.values.get("monitor_key_file"), problems)
+    _demand_token(found.values.get("monitor_key_file"), problems)
     if found.values.get("ccl_env", Environment.PRODUCTION) == Environment.PRODUCTION:
         _demand_for_production(found, keys, problems)
     _demand_packages(found, problems)
@@ -292,11 +292,13 @@ def _key_sources(
     return keys
 
 
-def _demand_readable(monitor: str | None, problems: Problems) -> None:
-    if monitor is not None:
-        wrong: Problems = {}
-        read_file("MONITOR_KEY", monitor, wrong)
-        problems.update(wrong)
+def _demand_token(path: str | None, problems: Problems) -> None:
+    text = "" if path is None else read_file("MONITOR_KEY", path, problems)
+    try:
+        if text:
+            token_key(text)
+    except ValueError:
+        problems[MONITOR] = NO_TOKEN
 
 
 def _demand_for_production(found: Collected, keys: Mapping[KeyName, KeySource], problems: Problems) -> None:

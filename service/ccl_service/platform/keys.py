@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from ccl_contract.keys import Key, KeyFile, key_bytes, parse_key_file, single_key
+from ccl_contract.keys import Key, KeyFile, key_bytes, parse_key_file, token_key
 from ccl_contract.readiness import KeyIds
 from ccl_contract.strength import MONITOR, key_weaknesses
 from ccl_service.platform.problems import Unauthenticated
@@ -204,7 +204,7 @@ class KeyRing:
 
 
 def _parse(name: str, text: str) -> KeyFile:
-    return single_key(text) if name == _MONITOR else parse_key_file(text)
+    return token_key(text) if name == _MONITOR else parse_key_file(text)
 
 
 def _same(presented: str, secret: str) -> bool:

@@ -102,6 +102,21 @@ def test_a_weak_monitoring_token_is_refused(token):
     assert problem.startswith("MONITOR_KEY_FILE: is ")
 
 
+@pytest.mark.parametrize("token", ["t" * 40 + "\r\nX-Role: root", "t " * 40, "t\0" * 40])
+def test_a_monitoring_token_that_no_header_can_carry_keeps_the_serving_revision_and_is_named(promoted, token):
+    first = promoted.status["stable"]
+    promoted.objects[names.SECRET, "ccl-monitor"] |= {"data": secret(token=token)["data"]}
+    promoted.change(image="localhost/ccl/ccl-service:2")
+    promoted.run()
+    assert promoted.condition("SecretsValid") == ("False", "SecretsInvalid")
+    assert "MONITOR_KEY_FILE: is no token" in promoted.condition_message("SecretsValid")
+    assert token not in promoted.condition_message("SecretsValid")
+    assert promoted.status["stable"] == first
+    del promoted.objects[names.SECRET, "ccl-monitor"]
+    promoted.run()
+    assert promoted.condition("Promoted") == ("True", "Promoted")
+
+
 STRONG = "0123456789abcdef0123456789abcdef"
 
 

@@ -196,6 +196,23 @@ async def test_without_a_token_nobody_is_asked() -> None:
     assert asked.questions == 0
 
 
+@pytest.mark.parametrize(
+    "token", ["t" * 40 + "\r\nX-Role: root", "t\0" * 40, "t " * 40], ids=["line break", "NUL", "blank"]
+)
+async def test_a_token_that_no_header_can_carry_concerns_its_own_object_alone(token: str) -> None:
+    async with serving(report) as port, asking(every=0.01) as work:
+        work.hold_token(OTHER, token)
+        work.ask([pod(port)], OTHER)
+        found = await work.answer(key=OTHER)
+        work.ask([pod(port)])
+        assert (await work.answer()).report == REPORT
+        work.hold_token(OTHER, TOKEN, version=2)
+        await work.until(lambda: work.cache.probes(OTHER)["a"].report)
+    assert found.report is None
+    assert found.error.startswith("the token of Secret other-monitor is no token")
+    assert token not in found.error
+
+
 async def test_a_line_break_at_the_end_is_not_part_of_the_token() -> None:
     async with serving(report) as port, asking() as work:
         work.hold_token(OTHER, f"{TOKEN}\n")

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ccl_contract.strength import NO_TOKEN
 from ccl_service.platform.config import (
     Environment,
     Settings,
@@ -162,6 +163,12 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_monitor_token_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     assert list(problems(GUIDE | {"MONITOR_KEY_FILE": str(tmp_path / "none")})) == ["MONITOR_KEY_FILE"]
+
+
+def test_a_monitor_token_that_no_header_can_carry_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("t" * 40 + "\n" + "t" * 40)
+    assert problems(GUIDE | {"MONITOR_KEY_FILE": str(file)}) == {"MONITOR_KEY_FILE": NO_TOKEN}
 
 
 def test_keys_from_files_are_left_to_the_key_ring(tmp_path: Path) -> None:

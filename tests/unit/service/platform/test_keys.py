@@ -103,7 +103,7 @@ def test_the_monitor_token_is_read_again(tmp_path: Path, jwt: Path) -> None:
     assert keys.ids() == KeyIds(jwt=("k1",))
 
 
-@pytest.mark.parametrize("text", ["", "changeme", "short", "r" * 40])
+@pytest.mark.parametrize("text", ["", "changeme", "short", "r" * 40, "t " * 40])
 def test_a_weak_monitor_token_or_one_that_is_a_root_key_is_not_taken_over(tmp_path: Path, text: str) -> None:
     file, failures = tmp_path / "token", list[str]()
     file.write_text(ONE)
