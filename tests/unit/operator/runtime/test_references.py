@@ -1,5 +1,6 @@
-"""How often referenced Secrets are read: by a clock that the test turns."""
+"""How often referenced Secrets are read, by a clock that the test turns, and which of two answers counts."""
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -103,3 +104,69 @@ async def test_what_nobody_names_any_more_is_forgotten(reads: Reads, cache: Cach
     assert cache.referenced("loans", ["openai"]) == {}
     await references.refresh(KEY, OWNER)
     assert reads.read == ["openai", "openai"]
+
+
+@dataclass
+class Slow(Reads):
+    """Answers, with what was there when it was asked, when the test says so."""
+
+    asked: asyncio.Queue[asyncio.Event] = field(default_factory=asyncio.Queue)
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
+        found = await super().get(resource, namespace, name)
+        self.asked.put_nowait(go := asyncio.Event())
+        await go.wait()
+        return found
+
+
+OLD, NEW = {"data": {"OPENAI_API_KEY": "b2xk"}}, {"data": {"OPENAI_API_KEY": "bmV3"}}
+SHARING = OWNER | {"metadata": OWNER["metadata"] | {"name": "sharing", "uid": "2"}}
+SHARING_KEY = Key("loans", "sharing")
+
+
+async def test_a_change_that_a_watch_sees_while_the_older_answer_is_awaited_is_not_missed(cache: Cache) -> None:
+    reads = Slow({"openai": OLD})
+    references = References(cast(Client, reads), cache, lambda: reads.now)
+    async with asyncio.timeout(30), asyncio.TaskGroup() as passes:
+        passes.create_task(references.refresh(KEY, OWNER))
+        go = await reads.asked.get()
+        reads.secrets["openai"] = NEW
+        assert references.expire("loans", "openai") == (KEY,)
+        go.set()
+    assert references.due_at(KEY, OWNER) == reads.now
+    async with asyncio.timeout(30), asyncio.TaskGroup() as passes:
+        passes.create_task(references.refresh(KEY, OWNER))
+        (await reads.asked.get()).set()
+    assert cache.referenced("loans", ["openai"]) == {"openai": NEW}
+    assert references.due_at(KEY, OWNER) == reads.now + READ_EVERY
+
+
+async def test_of_two_that_read_a_shared_secret_the_older_answer_never_comes_last(cache: Cache) -> None:
+    reads = Slow({"openai": OLD})
+    references = References(cast(Client, reads), cache, lambda: reads.now)
+    async with asyncio.timeout(30), asyncio.TaskGroup() as passes:
+        passes.create_task(references.refresh(SHARING_KEY, SHARING))
+        (await reads.asked.get()).set()
+    changed = SHARING | {"metadata": SHARING["metadata"] | {"generation": 2}}
+    async with asyncio.timeout(30), asyncio.TaskGroup() as passes:
+        references.expire("loans", "openai")
+        passes.create_task(references.refresh(KEY, OWNER))
+        older = await reads.asked.get()
+        reads.secrets["openai"] = NEW
+        passes.create_task(references.refresh(SHARING_KEY, changed))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert reads.asked.empty(), "the newer question waits for the older answer"
+        older.set()
+        (await reads.asked.get()).set()
+    assert cache.referenced("loans", ["openai"]) == {"openai": NEW}
+
+
+async def test_who_waited_for_another_to_read_a_shared_secret_does_not_read_it_again(cache: Cache) -> None:
+    reads = Slow({"openai": OLD})
+    references = References(cast(Client, reads), cache, lambda: reads.now)
+    async with asyncio.timeout(30), asyncio.TaskGroup() as passes:
+        for key, owner in ((KEY, OWNER), (SHARING_KEY, SHARING)):
+            passes.create_task(references.refresh(key, owner))
+        (await reads.asked.get()).set()
+    assert reads.read == ["openai"]
