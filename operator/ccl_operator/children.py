@@ -13,7 +13,6 @@ from ccl_operator.actions import Apply, Delete, Manifest, Resource
 from ccl_operator.api.values import seconds
 from ccl_operator.inventory import Inventory
 from ccl_operator.manifests import backup, credentials, embedded, migrate, network, pooler, service_pods
-from ccl_operator.ownership import belongs_to_another_kind
 from ccl_operator.revision import Revision, controller_revision, next_number
 from ccl_operator.rollout import Facts, State
 from ccl_operator.wanted import Wanted
@@ -215,11 +214,13 @@ def deletes(wanted: Wanted, found: Inventory, state: State) -> tuple[Delete, ...
     doomed += _not_asked_for(wanted, found, state)
     doomed += surroundings.superfluous(wanted, found, state)
     doomed += [(names.CONTROLLER_REVISION, each) for each in _old_history(found.all(names.CONTROLLER_REVISION), kept)]
-    return tuple(_delete(resource, manifest) for resource, manifest in doomed if _may_go(manifest))
+    uid = wanted.target.uid
+    return tuple(_delete(resource, manifest) for resource, manifest in doomed if _may_go(manifest, uid))
 
 
-def _may_go(manifest: Manifest) -> bool:
-    return not inventory.terminating(manifest) and not belongs_to_another_kind(manifest)
+def _may_go(manifest: Manifest, uid: str) -> bool:
+    """Whatever goes was made with our owner reference; without it, the labels alone may be somebody's copy."""
+    return not inventory.terminating(manifest) and inventory.owned_by(manifest, uid)
 
 
 def _superfluous(wanted: Wanted, resource: Resource, manifest: Manifest, kept: set[str], state: State) -> bool:

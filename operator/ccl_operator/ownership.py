@@ -24,12 +24,6 @@ def standing(live: Manifest, owner: Manifest) -> Standing:
     return "foreign" if references or not _is_kept(live, mine["name"]) else "ours"
 
 
-def belongs_to_another_kind(live: Manifest) -> bool:
-    """Whether it has owners, and no CclDeployment among them."""
-    references = _references(live)
-    return bool(references) and not any(map(_is_of_our_kind, references))
-
-
 def is_our_apply(entry: Mapping[str, Any]) -> bool:
     """Whether an entry of managedFields is that of our server-side applies."""
     return bool(

@@ -81,6 +81,19 @@ def test_an_object_that_another_kind_owns_is_not_adopted_though_it_carries_our_l
     assert place.api.get(names.SERVICE, place.namespace, "ccl-preview") == before
 
 
+def test_a_copy_of_our_object_under_another_name_is_left_alone(place: Place) -> None:
+    place.start_operator()
+    place.create(networkPolicy={"enabled": True})
+    place.promote()
+    ours = next(iter(place.api.list(names.NETWORK_POLICY, place.namespace)))
+    metadata = {"name": "copied", "labels": ours["metadata"]["labels"]}
+    owned = metadata | {"name": "outdated", "ownerReferences": ours["metadata"]["ownerReferences"]}
+    copied = place.api.create(names.NETWORK_POLICY, place.namespace, {"metadata": metadata, "spec": ours["spec"]})
+    place.api.create(names.NETWORK_POLICY, place.namespace, {"metadata": owned, "spec": ours["spec"]})
+    until("what we own goes", lambda: not place.api.find(names.NETWORK_POLICY, place.namespace, "outdated"))
+    assert place.api.get(names.NETWORK_POLICY, place.namespace, "copied") == copied
+
+
 def test_our_children_are_known_again_without_their_labels(place: Place) -> None:
     place.start_operator()
     place.create()

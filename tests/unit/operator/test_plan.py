@@ -9,6 +9,7 @@ import pytest
 
 from ccl_contract.readiness import CheckStatus
 from ccl_operator import names
+from ccl_operator.manifests.meta import Target, owner_reference
 from ccl_operator.plan import plan
 from ccl_operator.rollout import FRESH
 from tests.unit.operator.conftest import CONFIG, SPEC, SimulatedCluster
@@ -387,12 +388,27 @@ def test_when_no_stable_pod_runs_nobody_knows_of_the_database(promoted):
     assert promoted.condition("DatabaseReachable") == ("Unknown", "NoAnswer")
 
 
-def test_what_others_own_is_not_deleted_though_it_carries_our_labels(promoted):
-    reference = {"apiVersion": "example.com/v1", "kind": "Gate", "name": "x", "uid": "y"}
-    metadata = {"name": "theirs", "uid": "1", "resourceVersion": "1", "labels": names.labels("ccl")}
-    promoted.objects[names.INGRESS, "theirs"] = {"metadata": metadata | {"ownerReferences": [reference]}}
-    promoted.objects[names.INGRESS, "left"] = {"metadata": metadata | {"name": "left"}}
-    assert [each.name for each in promoted.reconcile().deletes] == ["left"]
+PRUNED = (
+    (names.INGRESS, None),
+    (names.NETWORK_POLICY, None),
+    (names.AUTOSCALER, None),
+    (names.DEPLOYMENT, "before"),
+    (names.CONFIG_MAP, "before"),
+    (names.SECRET, "before"),
+)
+
+
+@pytest.mark.parametrize(("resource", "revision"), PRUNED)
+def test_only_what_carries_our_owner_reference_is_deleted(promoted, resource, revision):
+    metadata = {"uid": "1", "resourceVersion": "1", "labels": names.labels("ccl", revision=revision)}
+    theirs = [{"apiVersion": "example.com/v1", "kind": "Gate", "name": "x", "uid": "y"}]
+    ours = [owner_reference(Target.of(promoted.owner))]
+    for name, owners in {"theirs": theirs, "copied": [], "left": ours, "shared": theirs + ours}.items():
+        promoted.objects[resource, name] = {
+            "spec": {},
+            "metadata": metadata | {"name": name, "ownerReferences": owners},
+        }
+    assert sorted(each.name for each in promoted.reconcile().deletes) == ["left", "shared"]
 
 
 def test_a_warning_blocks_only_when_the_spec_treats_it_as_a_failure(promoted, failing):
