@@ -38,8 +38,8 @@ class System:
     ours: bool
     """Whether these tests brought the cluster up, and so may break it."""
 
-    def operator_writes(self) -> list[str]:
-        """All writes of the operator that the API server's audit log holds so far, as ``verb resource/name``.
+    def operator_writes(self, namespace: str) -> list[str]:
+        """All writes of the operator in a namespace that the audit log holds so far, as ``verb resource/name``.
 
         Events, the Lease and reviews of its own permissions change no object of anybody's and do not count.
         """
@@ -47,7 +47,9 @@ class System:
         for line in audit_log(self.cluster).splitlines():
             entry = json.loads(line)
             what = entry.get("objectRef", {})
-            if entry["user"]["username"] == OPERATOR and what.get("resource") not in NO_CHANGE:
+            if (entry["user"]["username"], what.get("namespace")) != (OPERATOR, namespace):
+                continue
+            if what.get("resource") not in NO_CHANGE:
                 writes.append(f"{entry['verb']} {what.get('resource')}/{what.get('name', '')}")
         return writes
 

@@ -30,13 +30,13 @@ def test_an_edited_child_is_put_right_and_foreign_fields_stay(ccl: Deployed) -> 
 
 def test_a_restarted_operator_with_nothing_to_do_writes_nothing(ccl: Deployed) -> None:
     kubectl = ccl.system.kubectl
-    before = ccl.system.operator_writes()
+    before = ccl.system.operator_writes(ccl.namespace)
     assert before, "the audit log shows the operator's earlier writes"
     kubectl("rollout", "restart", "deployment/ccl-operator", "-n", "ccl-system")
     kubectl("rollout", "status", "deployment/ccl-operator", "-n", "ccl-system", "--timeout=120s")
     # Proof that the new process has seen the object: it repairs a child, and that is its only write.
-    assert ccl.system.operator_writes() == before
+    assert ccl.system.operator_writes(ccl.namespace) == before
     kubectl("delete", "pdb", "-n", ccl.namespace, "-l", "app.kubernetes.io/component=web")
     until("the budget is back", lambda: ccl.list("pdb", **{"app.kubernetes.io/component": "web"}), 60)
-    after = ccl.system.operator_writes()[len(before) :]
+    after = ccl.system.operator_writes(ccl.namespace)[len(before) :]
     assert [write.split("/")[0] for write in after] == ["patch poddisruptionbudgets"]

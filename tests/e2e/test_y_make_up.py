@@ -23,7 +23,7 @@ def test_make_up_wins_a_lead_back_and_doing_it_again_changes_nothing(
     assert up.main() == 0
     first = capsys.readouterr().out
     before = demo.kubectl.get(up.NAMESPACE, "ccl", up.NAME)
-    writes = demo.operator_writes()
+    writes = demo.operator_writes(up.NAMESPACE)
 
     assert up.main() == 0
 
@@ -34,4 +34,4 @@ def test_make_up_wins_a_lead_back_and_doing_it_again_changes_nothing(
         assert f"revision       {after['status']['stable']['revision']}" in printed
         assert f"kubectl get ccl -n {up.NAMESPACE}" in printed
     assert after["metadata"]["generation"] == before["metadata"]["generation"]
-    assert demo.operator_writes() == writes
+    assert demo.operator_writes(up.NAMESPACE) == writes
