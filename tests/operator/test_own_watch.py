@@ -1,8 +1,6 @@
 """The watch of the operator's own kind, which is kopf's, meets what API servers answer."""
 
 import asyncio
-from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -10,7 +8,7 @@ from ccl_operator import names
 from hack.cluster.apiserver import OPERATOR
 from tests.operator.conftest import Place
 from tests.operator.disturbed_connection import DisturbedConnection, Fault
-from tests.operator.operator_process import OperatorProcess, until
+from tests.operator.operator_process import until
 
 
 @pytest.mark.parametrize("fault", ["gone", "broken", "refused", "error", "cut", "end"])
@@ -23,12 +21,7 @@ async def test_an_object_made_after_a_disturbed_watch_is_seen(place: Place, faul
         connection.cut()
         await asyncio.to_thread(until, "the fault is met", lambda: not connection.faults)
         await asyncio.to_thread(place.create)
-        await asyncio.to_thread(until, "it is seen", partial(seen_by, place, operator, kubeconfig))
-
-
-def seen_by(place: Place, operator: OperatorProcess, kubeconfig: Path) -> bool:
-    """Whether the object has a status. kopf takes an unknown error for the end: then the kubelet's part is played."""
-    if operator.ended() is not None and operator is place.processes[-1]:
-        assert operator.ended() == 1
-        place.launch_operator(kubeconfig)
-    return bool(place.owner().get("status"))
+        await asyncio.to_thread(until, "it is seen", lambda: place.owner().get("status"))
+        await asyncio.to_thread(place.create, "another")
+        await asyncio.to_thread(until, "the watch goes on", lambda: place.owner("another").get("status"))
+        assert operator.ended() is None, "the same process goes on"

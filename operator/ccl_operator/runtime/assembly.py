@@ -182,18 +182,10 @@ class Operator:
             _task(self._health.watch(), "hearing"),
         ]
         stopping, stop_kopf = _task(stop.wait(), "stop"), asyncio.Event()
-        watching = owners.watch(
-            self._owners,
-            self._configuration,
-            self._place.namespaces,
-            stop=stop_kopf,
-            on_spawned=on_spawned,
-            identity=self._place.identity,
-        )
-        kopf = _task(watching, "kopf")
+        kopf = [_task(self._watch(scope, stop_kopf, on_spawned), "kopf") for scope in self._place.namespaces or (None,)]
         self._ready = True
         log.info("working", action="start.done", namespaces=self._place.namespaces or "all")
-        parts = (elector, *workers, *helpers, *watches, kopf)
+        parts = (elector, *workers, *helpers, *watches, *kopf)
         with watchdog.watching(self._elector.is_overdue):
             await asyncio.wait((stopping, *parts), return_when=asyncio.FIRST_COMPLETED)
             code = _report_ended(parts)
@@ -201,9 +193,22 @@ class Operator:
             await self._let_go(elector, workers)
             stop_kopf.set()
             await _cancel([*helpers, stopping])
-            await asyncio.wait((kopf,), timeout=KOPF_GRACE)
-            await _cancel([kopf])
+            await asyncio.wait(kopf, timeout=KOPF_GRACE)
+            await _cancel(kopf)
         return code
+
+    async def _watch(self, namespace: str | None, stop: asyncio.Event, on_spawned: Callable[[], None]) -> None:
+        run = partial(
+            owners.watch,
+            self._owners,
+            self._configuration,
+            namespace,
+            stop=stop,
+            on_spawned=on_spawned,
+            identity=self._place.identity,
+        )
+        backoff = Backoff(first=1.0, longest=30.0, random=SystemRandom().random)
+        await owners.watch_steadily(run, self._owners.relist, backoff=backoff, clock=time.monotonic)
 
     async def _leading(self) -> None:
         await self._elector.held.wait()

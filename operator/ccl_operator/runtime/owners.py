@@ -5,7 +5,7 @@ gap of the watch yields no DELETED, so a LIST replaces the cache every ten minut
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import kopf
@@ -14,6 +14,7 @@ import structlog
 from ccl_operator import names
 from ccl_operator.actions import Key, Manifest
 from ccl_operator.runtime import credentials
+from ccl_operator.runtime.backoff import Backoff
 from ccl_operator.runtime.cache import Cache
 from ccl_operator.runtime.client import Client
 from ccl_operator.runtime.errors import TryLater
@@ -24,6 +25,11 @@ from ccl_operator.runtime.store import Place, place
 RELIST_EVERY: Final = 600.0
 #: Seconds of silence: two listings in a row have failed.
 DEAF_AFTER: Final = 2 * RELIST_EVERY + 60.0
+#: A watch that lasted for so many seconds had begun well: what ends it then is a failure of its own.
+STEADY: Final = 60.0
+#: Seconds in which watches fail one after the other before the process ends. An API server in trouble is itself again
+#: by then, as at start; what goes on may be in the process, which a fresh one mends, and its restarts are seen.
+PATIENCE: Final = 300.0
 
 log = structlog.get_logger(__name__)
 
@@ -132,30 +138,80 @@ def registry(owners: Owners, configuration: Any) -> kopf.OperatorRegistry:
     return found
 
 
+async def watch_steadily(
+    run: Callable[[], Awaitable[None]],
+    relist: Callable[[], Awaitable[None]],
+    *,
+    backoff: Backoff,
+    clock: Callable[[], float],
+) -> None:
+    """``run`` the watch until it returns; when it fails, begin anew after a pause and a ``relist``.
+
+    Raises what it failed with at once when a permission is missing, and when it has failed for ``PATIENCE``.
+    """
+    failures, failing_since = 0, 0.0
+    while True:
+        started = clock()
+        try:
+            await run()
+        except Exception as error:
+            if clock() - started >= STEADY:
+                failures = 0
+            failing_since = failing_since if failures else clock()
+            failures += 1
+            if _is_forbidden(error) or clock() - failing_since > PATIENCE:
+                raise
+            delay = backoff.delay(failures)
+            log.warning("watch failed", action="owners.watch", error=repr(error), retry_s=round(delay, 1))
+            await asyncio.sleep(delay)
+        else:
+            return
+        try:
+            await relist()
+        except TryLater as error:
+            log.warning("re-list failed", action="owners.relist", error=str(error))
+
+
+def _is_forbidden(error: Exception) -> bool:
+    """kopf's error, whose class is not public."""
+    return getattr(error, "status", None) == 403
+
+
 async def watch(
     owners: Owners,
     configuration: Any,
-    namespaces: Sequence[str],
+    namespace: str | None,
     *,
     stop: asyncio.Event,
     on_spawned: Callable[[], None],
     identity: str,
 ) -> None:
-    """Run kopf until ``stop`` is set, or until kopf gives up (at a 403, say).
+    """Run kopf over one namespace, None for all, until ``stop`` is set, or until kopf gives up (at a 403, say).
 
-    ``on_spawned`` is called when kopf has installed its signal handlers, to put ours back. In the end kopf cancels
-    every task that was created after this was called, so all of ours must be there already.
+    ``on_spawned`` is called when kopf has installed its signal handlers, to put ours back. ``kopf.run_tasks`` is not
+    for us: in the end it cancels whatever began meanwhile, questions and writes of ours too. Over several namespaces
+    the others' watches would outlive the one that failed.
     """
-    existing = asyncio.all_tasks()
+    ending = asyncio.Event()
     # kopf would name itself after the user, and fail where a bare uid has no name.
     name: Any = identity
     tasks = await kopf.spawn_tasks(
         registry=registry(owners, configuration),
         settings=settings(),
         identity=name,
-        clusterwide=not namespaces,
-        namespaces=namespaces,
-        stop_flag=stop,
+        clusterwide=namespace is None,
+        namespaces=() if namespace is None else (namespace,),
+        stop_flag=ending,
     )
     on_spawned()
-    await kopf.run_tasks(tasks, ignored=existing)
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        done, _ = await asyncio.wait((*tasks, stopping), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        # Said as well as done: kopf takes being cancelled for a reason to have the whole process killed later.
+        ending.set()
+        for task in (*tasks, stopping):
+            task.cancel()
+        await asyncio.wait((*tasks, stopping))
+    for task in done:
+        task.result()
