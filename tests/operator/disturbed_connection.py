@@ -19,12 +19,17 @@ Fault = Literal["gone", "broken", "refused", "error", "cut", "end"]
 
 
 class DisturbedConnection:
-    """``faults`` meet the next watches, one each; afterwards watches pass through. ``only``: watches of this plural."""
+    """``faults`` meet the next watches, one each; afterwards watches pass through. ``only``: watches of this plural.
+
+    While ``stale`` is set, lists are answered as they were the first time, as by an API server whose cache is behind.
+    """
 
     def __init__(self, server: ApiServer, only: str = "") -> None:
         self.faults: deque[Fault] = deque()
         self.lists = 0
+        self.stale = False
         self.url = ""
+        self._first: dict[str, bytes] = {}
         self._server, self._only = server, only
         self._watches: set[asyncio.Transport] = set()
 
@@ -63,6 +68,8 @@ class DisturbedConnection:
                 self._watches.discard(transport)
         elif request.method == "GET":
             self.lists += 1
+            if self.stale and request.path_qs in self._first:
+                return web.Response(body=self._first[request.path_qs], content_type="application/json")
         return await self._pass_through(request)
 
     async def _disturb(self, request: web.Request, fault: Fault) -> web.StreamResponse:
@@ -90,6 +97,11 @@ class DisturbedConnection:
         async with self._session.request(request.method, url, headers=headers, data=body) as upstream:
             answer = web.StreamResponse(status=upstream.status, headers={"Content-Type": upstream.content_type})
             await answer.prepare(request)
+            passed = bytearray()
             async for chunk in upstream.content.iter_any():
                 await answer.write(chunk)
+                if "limit" in request.query:
+                    passed += chunk
+            if passed:
+                self._first.setdefault(request.path_qs, bytes(passed))
             return answer
