@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from ccl_operator import names
 from ccl_operator.actions import Apply, Delete, Key, Resource
 from ccl_operator.children import HISTORY
+from ccl_operator.manifests.meta import Target, owner_reference
 from ccl_operator.runtime import access, credentials, rbac
 from ccl_operator.runtime.cache import Cache
 from ccl_operator.runtime.client import Client, path
@@ -166,9 +167,8 @@ LESS: Json = {
 
 def test_every_verb_of_the_table_is_used_in_a_life(place: Place) -> None:
     install(place.api)
-    _leave_old_revisions(place, HISTORY + 1)
+    _leave_old_revisions(place, place.create(**EVERYTHING), HISTORY + 1)
     operator = place.start_operator()
-    place.create(**EVERYTHING)
     place.promote()
     wanted = {(verb, one.resource.plural) for one in rbac.PERMISSIONS for verb in one.verbs}
     url = base64.b64encode(b"redis://:0ther-Passw0rd@redis.example.com/0").decode()
@@ -190,12 +190,15 @@ def _is_everything_there(place: Place) -> bool:
     return all(place.api.list(resource, place.namespace) for resource in written)
 
 
-def _leave_old_revisions(place: Place, number: int) -> None:
+def _leave_old_revisions(place: Place, owner: Json, number: int) -> None:
     """More than are kept, so that some go."""
+    owners = [owner_reference(Target.of(owner))]
     for each in range(number):
         labels = names.labels("ccl", revision=f"old-{each}")
-        manifest = {"metadata": {"name": f"ccl-old-{each}", "labels": labels}, "revision": each, "data": {}}
-        place.api.create(names.CONTROLLER_REVISION, place.namespace, manifest)
+        metadata = {"name": f"ccl-old-{each}", "labels": labels, "ownerReferences": owners}
+        place.api.create(
+            names.CONTROLLER_REVISION, place.namespace, {"metadata": metadata, "revision": each, "data": {}}
+        )
 
 
 def _used(operator: OperatorProcess) -> set[tuple[str, str]]:
