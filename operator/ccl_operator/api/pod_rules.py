@@ -50,39 +50,55 @@ def _request_rule(component: str, quantity: str, pick: Callable[[Spec], Componen
     )
 
 
+def _key_rule(place: str, field: str, pick: Callable[[Spec], Iterable[str]]) -> Rule:
+    """``pick`` gives the keys of the map at ``field`` of ``place``, none when it is absent."""
+    return Rule(
+        path=("spec", *place.split(".")),
+        cel=f"!has(self.{field}) || self.{field}.all({_CEL_KEYS})",
+        message=f"{place}.{field} {_KEYS}",
+        holds=lambda _, spec: all(map(_is_key, pick(spec))),
+    )
+
+
+def _label_rule(place: str, pick: Callable[[Spec], Iterable[str]]) -> Rule:
+    """``pick`` as above, of labels that stand beside the operator's."""
+    return Rule(
+        path=("spec", *place.split(".")),
+        cel=f"!has(self.labels) || self.labels.all({_CEL_OWN})",
+        message=f"{place}.labels {_OWN}",
+        holds=lambda _, spec: not any(map(_is_own, pick(spec))),
+    )
+
+
 def _template_rules(place: str, pick: Callable[[Spec], Sequence[Template]]) -> tuple[Rule, ...]:
     """``place``: path of the template below the specification; ``pick`` gives it, or nothing when it is absent."""
 
-    def rule(field: str, judged: str, message: str, judge: Callable[[Template], bool]) -> Rule:
+    def tolerations(judged: str, message: str, judge: Callable[[Toleration], bool]) -> Rule:
         return Rule(
             path=("spec", *place.split(".")),
-            cel=f"!has(self.{field}) || self.{field}.all({judged})",
-            message=f"{place}.{field} {message}",
-            holds=lambda _, spec: all(map(judge, pick(spec))),
+            cel=f"!has(self.tolerations) || self.tolerations.all({judged})",
+            message=f"{place}.tolerations {message}",
+            holds=lambda _, spec: all(judge(each) for template in pick(spec) for each in template.tolerations),
         )
 
+    def keys(of: Callable[[Template], Iterable[str]]) -> Callable[[Spec], Iterable[str]]:
+        return lambda spec: [key for template in pick(spec) for key in of(template)]
+
     return (
-        rule(
-            "labels",
-            _CEL_OWN,
-            _OWN,
-            lambda template: not any(map(_is_own, template.labels)),
-        ),
-        rule(
-            "tolerations",
+        _label_rule(place, keys(lambda template: template.labels)),
+        tolerations(
             "t, t.operator == 'Exists' ? !has(t.value) : has(t.key)",
             "needs key with Equal, and takes no value with Exists",
-            lambda template: all(map(_is_comparison, template.tolerations)),
+            _is_comparison,
         ),
-        rule(
-            "tolerations",
+        tolerations(
             "t, !has(t.tolerationSeconds) || (has(t.effect) && t.effect == 'NoExecute')",
             "takes tolerationSeconds only with effect NoExecute",
-            lambda template: all(map(_ends_only_what_has_an_end, template.tolerations)),
+            _ends_only_what_has_an_end,
         ),
-        rule("labels", _CEL_KEYS, _KEYS, lambda template: all(map(_is_key, template.labels))),
-        rule("annotations", _CEL_KEYS, _KEYS, lambda template: all(map(_is_key, template.annotations))),
-        rule("nodeSelector", _CEL_KEYS, _KEYS, lambda template: all(map(_is_key, template.node_selector))),
+        _key_rule(place, "labels", keys(lambda template: template.labels)),
+        _key_rule(place, "annotations", keys(lambda template: template.annotations)),
+        _key_rule(place, "nodeSelector", keys(lambda template: template.node_selector)),
     )
 
 
@@ -129,24 +145,9 @@ POD_RULES: Final[tuple[Rule, ...]] = (
             [spec.sessions.redis.embedded.template] if spec.sessions.redis and spec.sessions.redis.embedded else []
         ),
     ),
-    Rule(
-        path=("spec", "serviceAccount"),
-        cel=f"!has(self.annotations) || self.annotations.all({_CEL_KEYS})",
-        message=f"serviceAccount.annotations {_KEYS}",
-        holds=lambda _, spec: all(map(_is_key, spec.service_account.annotations)),
-    ),
-    Rule(
-        path=("spec", "monitoring"),
-        cel=f"!has(self.labels) || self.labels.all({_CEL_OWN})",
-        message=f"monitoring.labels {_OWN}",
-        holds=lambda _, spec: not any(map(_is_own, _monitoring_labels(spec))),
-    ),
-    Rule(
-        path=("spec", "monitoring"),
-        cel=f"!has(self.labels) || self.labels.all({_CEL_KEYS})",
-        message=f"monitoring.labels {_KEYS}",
-        holds=lambda _, spec: all(map(_is_key, _monitoring_labels(spec))),
-    ),
+    _key_rule("serviceAccount", "annotations", lambda spec: spec.service_account.annotations),
+    _label_rule("monitoring", _monitoring_labels),
+    _key_rule("monitoring", "labels", _monitoring_labels),
     Rule(
         path=("spec", "networkPolicy"),
         cel="!has(self.allowFrom) || self.allowFrom.all(p, "
