@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import psutil
 
 from hack.bench.operator.api import NAMESPACE
 from hack.cluster.apiserver import OPERATOR, ApiServer, service_account
+from hack.ports import free_port
 
 PEER: Final = service_account("ccl-system", "peer")
 HERE: Final = Path(__file__).parent
@@ -32,18 +32,12 @@ def wait(what: str, probe: Callable[[], bool], every: float = 0.01, patience: fl
     return time.monotonic() - started
 
 
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 class Contender:
     """One process; ``user`` is whom the audit log knows it as."""
 
     def __init__(self, server: ApiServer, name: str, user: str, log: Path) -> None:
         self.name, self.user = name, user
-        self._port = _free_port()
+        self._port = free_port()
         places = {"KUBECONFIG": str(server.kubeconfig_for(user)), "POD_NAME": log.stem}
         path = {"PYTHONPATH": os.pathsep.join(("operator", "service"))}
         with log.open("ab") as output:

