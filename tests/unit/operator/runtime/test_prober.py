@@ -234,7 +234,8 @@ async def test_behind_many_silent_pods_everybody_has_a_turn() -> None:
         work.ask(pod(silent, uid) for uid in silent_ones)
         work.ask([pod(port)], OTHER)
         work.hold_token(OTHER, TOKEN)
-        assert (await work.answer(key=OTHER)).report == REPORT
+        # Its own answer may be late too on a busy machine; then it has another turn.
+        await work.until(lambda: any(probe.report == REPORT for probe in work.cache.probes(OTHER).values()))
         await work.until(lambda: work.cache.probes(KEY).keys() == silent_ones)
 
 
