@@ -6,12 +6,13 @@ Knows nothing of clusters or images; those packages say what to run.
 import errno
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,8 @@ Command = list[str | Path]
 TAIL_LINES: Final = 15
 #: Seconds between two signs of life of a long step.
 TICK: Final = 15.0
+#: Seconds that a program which was asked to end gets.
+END_TIMEOUT: Final = 10.0
 DISK_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 #: What programs say of ENOSPC, in lower case.
 NO_SPACE: Final = "no space left on device"
@@ -120,6 +123,32 @@ def start_detached(command: Sequence[str | Path], *, cwd: Path, log: Path) -> in
     if done.returncode:
         raise Failure(f"{command[0]} could not be started:\n{tail(done.stderr.decode(errors='replace'))}")
     return int(done.stdout)
+
+
+@contextmanager
+def beside(
+    command: Sequence[str | Path], log: Path, *, cwd: Path | None = None, end: signal.Signals = signal.SIGKILL
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program until the block ends; both streams are appended to ``log``.
+
+    ``end`` is sent to it and to all that it has started, and ten seconds later SIGKILL. Where the system can do that,
+    the program gets ``end`` also when this process is killed.
+    """
+    # In a session of its own it hears of Ctrl-C from here alone, and once.
+    guard = ["setpriv", "--pdeathsig", end.name.removeprefix("SIG")] if shutil.which("setpriv") else []
+    words = [*guard, *map(str, command)]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            words, cwd=cwd, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        for number in (end, signal.SIGKILL):
+            if process.poll() is None:
+                os.killpg(process.pid, number)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=END_TIMEOUT)
 
 
 def _see(log: Path | None) -> str:

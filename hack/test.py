@@ -11,11 +11,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
 from hack.cluster import choice
-from hack.cluster.build import require_tools, start_builds
+from hack.cluster.build import building, require_tools
 from hack.packages import ensure_programs
 from hack.run import Command, Failure, main_with_errors
 
@@ -75,10 +76,15 @@ def run(part: str, arguments: Sequence[str]) -> int:
         choice.decide(choice.look())
     if part in BUILT:
         require_tools()
-        start_builds()
-    ensure_programs(PROGRAMS.get(part, {}))
-    if part in {"all", "unit"}:
-        static_checks()
+    with building() if part in BUILT else nullcontext():
+        ensure_programs(PROGRAMS.get(part, {}))
+        if part in {"all", "unit"}:
+            static_checks()
+        return tests(part, arguments)
+
+
+def tests(part: str, arguments: Sequence[str]) -> int:
+    """pytest over one part; returns its exit code."""
     environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
     # Only unit tests share no server and have no deadlines: several processes may run them.
     processes = ("-n", "auto") if part == "unit" else ()

@@ -6,7 +6,6 @@ or kubelet: who uses it sets statuses by hand, garbage collection does not happe
 
 import json
 import os
-import shutil
 import signal
 import ssl
 import subprocess
@@ -21,7 +20,7 @@ from typing import Any, Final
 
 from hack.cluster import build
 from hack.ports import free_port
-from hack.run import Command, Failure, run, tail, wait_until
+from hack.run import Command, Failure, beside, run, tail, wait_until
 
 AUDIT_POLICY: Final = Path(__file__).parent / "native" / "files" / "audit.yaml"
 START_TIMEOUT: Final = 60.0
@@ -121,6 +120,7 @@ def bare_apiserver(workdir: Path, users: Sequence[User] = (ADMIN, OPERATOR)) -> 
     with ExitStack() as stack:
         etcd = _etcd(kube, workdir, etcd_port, peer_port)
         api = _kube_apiserver(kube, workdir, etcd_port, port)
+        # Their state is thrown away with the folder: there is nothing to shut down cleanly.
         running = [stack.enter_context(beside(command, workdir / f"{command[1]}.log")) for command in (etcd, api)]
         wait_until(lambda: _ready(server, admin, running), timeout=START_TIMEOUT, what="kube-apiserver ready")
         server.kubeconfig.touch(mode=0o600)
@@ -149,21 +149,6 @@ def _kube_apiserver(kube: Path, workdir: Path, etcd_port: int, port: int) -> lis
         # Tests read the log right after a write, so it is written before the answer goes out.
         *(f"--audit-policy-file={AUDIT_POLICY}", f"--audit-log-path={workdir}/audit.log", "--audit-log-mode=blocking"),
     ]
-
-
-@contextmanager
-def beside(command: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program without state worth keeping until the block ends; both streams go to ``log``."""
-    # With the parent killed the servers must go too, or they would hold their ports for ever.
-    guard = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
-    with log.open("wb") as output:
-        process = subprocess.Popen([*guard, *command], stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-    try:
-        yield process
-    finally:
-        # The state is thrown away with the folder: there is nothing to shut down cleanly.
-        process.kill()
-        process.wait()
 
 
 def _ready(server: ApiServer, token: str, running: Sequence[subprocess.Popen[bytes]]) -> bool:

@@ -6,13 +6,15 @@ Every function may be called by several processes at once: the first builds, the
 
 import re
 import shutil
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from hack.cluster import cache
-from hack.run import Command, Failure, progress, run, start_detached
+from hack.run import Command, Failure, beside, progress, run
 
 KUBERNETES: Final = "1.34.4"
 LOCAL_PATH: Final = "github.com/rancher/local-path-provisioner@v0.0.30"
@@ -164,19 +166,27 @@ def _go_install(folder: Path, module: str) -> None:
     )
 
 
-def start_builds() -> None:
-    """Start the missing builds in a process of their own and return at once; node_binary() and the like wait for it.
+@contextmanager
+def building() -> Iterator[None]:
+    """Build what is missing in a process beside the block; node_binary() and the like wait for it.
 
-    Says nothing and starts nothing when Go is unfit: whoever needs a binary gets the Failure.
+    The build ends with the block; another process that waits for it goes on from what Go has compiled by then.
+    Says nothing and builds nothing when Go is unfit: whoever needs a binary gets the Failure.
     """
-    if _all_built():
+    if _all_built() or not _go_is_fit():
+        yield
         return
+    command = [sys.executable, "-m", "hack.cluster", "build"]
+    with beside(command, cache.folder() / "build.log", cwd=SOURCE.parents[2], end=signal.SIGINT):
+        yield
+
+
+def _go_is_fit() -> bool:
     try:
         require_go()
     except Failure:
-        return
-    command = [sys.executable, "-m", "hack.cluster", "build"]
-    start_detached(command, cwd=SOURCE.parents[2], log=cache.folder() / "build.log")
+        return False
+    return True
 
 
 def build_all() -> None:

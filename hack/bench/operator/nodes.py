@@ -23,8 +23,8 @@ from ccl_operator.actions import Resource
 from ccl_operator.environment import PORT
 from hack.bench.operator.api import NAMESPACE, Api
 from hack.cluster import build
-from hack.cluster.apiserver import ApiServer, beside
-from hack.run import Failure
+from hack.cluster.apiserver import ApiServer
+from hack.run import Failure, beside
 
 POD_NETWORK: Final = "10.250.0.0/16"
 NODE: Final = Resource("", "v1", "nodes", "Node")

@@ -51,23 +51,15 @@ class Native:
         requirements.require()
         if self.current() is None:
             requirements.require_room()
-        build.start_builds()
-        with ThreadPoolExecutor(1) as pool:  # mmdebstrap while Go compiles
-            root = pool.submit(node_images.root_file_system)
-            programs = build.node_folder()
-            root.result()
-        images = node_images.archive()
-        with cache.lock("cluster"):
-            why_not = _settled(images.parent.name)
-            if why_not is None:
-                print("  - the node is running and healthy: reused", flush=True)
-                return _cluster()
-            if left := teardown.traces():
-                print(f"  - removing an earlier node ({why_not}): {', '.join(left)}", flush=True)
-                teardown.remove_everything()
-            memory.remember("native")
-            _make(programs, images)
-        return _cluster()
+        with build.building():
+            with ThreadPoolExecutor(1) as pool:  # mmdebstrap while Go compiles
+                root = pool.submit(node_images.root_file_system)
+                programs = build.node_folder()
+                root.result()
+            images = node_images.archive()
+            with cache.lock("cluster"):
+                _reuse_or_make(programs, images)
+            return _cluster()
 
     def down(self) -> None:
         """Remove every trace of the node; the cache folder stays."""
@@ -159,6 +151,18 @@ def _in_node(*command: str | Path, mounts: bool = True) -> list[str]:
 
 def _ctr(*arguments: str) -> str:
     return run(_in_node("ctr", "--address", SOCKET, "--namespace", "k8s.io", *arguments), doing=f"ctr {arguments[0]}")
+
+
+def _reuse_or_make(programs: Path, images: Path) -> None:
+    why_not = _settled(images.parent.name)
+    if why_not is None:
+        print("  - the node is running and healthy: reused", flush=True)
+        return
+    if left := teardown.traces():
+        print(f"  - removing an earlier node ({why_not}): {', '.join(left)}", flush=True)
+        teardown.remove_everything()
+    memory.remember("native")
+    _make(programs, images)
 
 
 def _make(programs: Path, images: Path) -> None:
