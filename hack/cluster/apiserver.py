@@ -55,7 +55,7 @@ class ApiServer:
     kubeconfig: Path
     """For ADMIN."""
     audit_log: Path
-    """All writes with their users, one JSON event a line."""
+    """All writes with their users, one JSON event a line; to be read with audit.py."""
     workdir: Path
     users: tuple[User, ...]
     pid: int = 0
@@ -84,13 +84,6 @@ class ApiServer:
         with tempfile.NamedTemporaryFile("w", dir=self.workdir, prefix="kubeconfig-", delete=False) as file:
             json.dump(config, file)
         return Path(file.name)
-
-    def writes(self, user: str) -> list[dict[str, Any]]:
-        """The audit events of that user's writes so far, oldest first."""
-        if not self.audit_log.exists():
-            return []
-        lines = self.audit_log.read_text().splitlines()
-        return [event for event in map(json.loads, lines) if event["user"]["username"] == user]
 
 
 @contextmanager

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 import pytest
 
 from hack.cluster import Cluster, audit_log
+from hack.cluster.audit import changes, words
 from hack.demo.install import Kubectl, condition, render, run_in_cluster, wait_promoted
 
 NAMESPACE, NAME = "e2e", "ccl"
 OPERATOR = "system:serviceaccount:ccl-system:ccl-operator"
-NO_CHANGE = {"selfsubjectaccessreviews", "leases", "events"}
 Found = TypeVar("Found")
 
 
@@ -39,19 +39,9 @@ class System:
     """Whether these tests brought the cluster up, and so may break it."""
 
     def operator_writes(self, namespace: str) -> list[str]:
-        """All writes of the operator in a namespace that the audit log holds so far, as ``verb resource/name``.
-
-        Events, the Lease and reviews of its own permissions change no object of anybody's and do not count.
-        """
-        writes = []
-        for line in audit_log(self.cluster).splitlines():
-            entry = json.loads(line)
-            what = entry.get("objectRef", {})
-            if (entry["user"]["username"], what.get("namespace")) != (OPERATOR, namespace):
-                continue
-            if what.get("resource") not in NO_CHANGE:
-                writes.append(f"{entry['verb']} {what.get('resource')}/{what.get('name', '')}")
-        return writes
+        """All changes by the operator in a namespace that the audit log holds so far, as ``patch services/ccl``."""
+        events = changes(audit_log(self.cluster).encode().splitlines(), OPERATOR)
+        return [words(event) for event in events if event["objectRef"].get("namespace") == namespace]
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from ccl_operator.actions import Resource
 from ccl_operator.api.schema import crd
 from ccl_operator.runtime import rbac
 from hack.cluster.apiserver import ADMIN, OPERATOR, ApiServer, bare_apiserver
+from hack.cluster.audit import Written, words
 from tests.operator.by_hand import ByHand
 from tests.operator.kubernetes_api import ApiAnswer, Json, KubernetesApi
 from tests.operator.operator_process import OperatorProcess, until
@@ -75,6 +76,12 @@ def api(server: ApiServer) -> KubernetesApi:
 
 
 @pytest.fixture(scope="session")
+def written(server: ApiServer) -> Written:
+    """What operators have written so far."""
+    return Written(server.audit_log, OPERATOR.name)
+
+
+@pytest.fixture(scope="session")
 def _numbers() -> Iterator[int]:
     return itertools.count(1)
 
@@ -88,6 +95,8 @@ class Place:
     namespace: str
     hand: ByHand
     folder: Path
+    written: Written
+    """By the operators of all places."""
     processes: list[OperatorProcess] = field(default_factory=list)
 
     def start_operator(self) -> OperatorProcess:
@@ -160,10 +169,9 @@ class Place:
     def writes(self, by: str = "") -> list[str]:
         """The operator's writes in this namespace, as ``patch services/ccl``; ``by``: of this pod alone."""
         return [
-            f"{event['verb']} {event['objectRef']['resource']}/{event['objectRef'].get('name', '')}"
-            for event in self.server.writes(OPERATOR.name)
+            words(event)
+            for event in self.written.events()
             if event["objectRef"].get("namespace") == self.namespace
-            and event["objectRef"]["resource"] not in {"events", "leases"}
             and event["userAgent"].startswith(f"ccl-operator/{by}")
         ]
 
@@ -192,11 +200,11 @@ class Place:
 
 @pytest.fixture
 def make_place(
-    server: ApiServer, api: KubernetesApi, tmp_path: Path, _numbers: Iterator[int]
+    server: ApiServer, api: KubernetesApi, written: Written, tmp_path: Path, _numbers: Iterator[int]
 ) -> Iterator[Callable[[], Place]]:
     """Makes fresh namespaces with the operator's role in them."""
     with ExitStack() as stack:
-        yield lambda: stack.enter_context(_place(server, api, tmp_path, next(_numbers)))
+        yield lambda: stack.enter_context(_place(server, api, written, tmp_path, next(_numbers)))
 
 
 @pytest.fixture
@@ -206,7 +214,7 @@ def place(make_place: Callable[[], Place]) -> Place:
 
 
 @contextmanager
-def _place(server: ApiServer, api: KubernetesApi, tmp_path: Path, number: int) -> Iterator[Place]:
+def _place(server: ApiServer, api: KubernetesApi, written: Written, tmp_path: Path, number: int) -> Iterator[Place]:
     namespace = f"test-{number}"
     folder = tmp_path / namespace
     folder.mkdir()
@@ -215,7 +223,7 @@ def _place(server: ApiServer, api: KubernetesApi, tmp_path: Path, number: int) -
     # Of this process alone: the port is fixed, and somebody else may run the same tests.
     network = f"127.{64 + (os.getpid() + number // 250) % 128}.{1 + number % 250}"
     addresses = (f"{network}.{pod}" for pod in range(1, 255))
-    found = Place(server, api, namespace, ByHand(api, namespace, addresses), folder)
+    found = Place(server, api, namespace, ByHand(api, namespace, addresses), folder, written)
     found.hand.token, found.hand.keys = found.monitor_token, found.key_ids
     try:
         yield found

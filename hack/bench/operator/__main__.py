@@ -26,10 +26,10 @@ from ccl_operator.api.schema import crd
 from ccl_operator.runtime import rbac
 from ccl_operator.runtime.client import path
 from hack.bench.operator.api import NAMESPACE, Api, deployments, foreign_secrets
-from hack.bench.operator.audit import Written
 from hack.bench.operator.contenders import PEER, Contender, ours, peer, wait
 from hack.bench.operator.nodes import fake_nodes, in_own_network
 from hack.cluster.apiserver import ADMIN, OPERATOR, ApiServer, bare_apiserver
+from hack.cluster.audit import Written
 from hack.run import main_with_errors
 
 RBAC: Final = "rbac.authorization.k8s.io"
