@@ -160,6 +160,8 @@ class Buildah:
         """Drop working containers that a cut-off build left behind, or the whole storage when that left it unusable."""
         try:
             self._run("rm", "--all")
+            # It says nothing of images whose layers are gone; every later command does.
+            self._references()
         except Failure as failure:
             print(f"    the image storage is unusable and made again: {failure.message.splitlines()[0]}", flush=True)
             shutil.rmtree(self._storage())

@@ -1,4 +1,4 @@
-"""Last, because it breaks the node: `up` after kill -9, and what `down` leaves.
+"""Last, because it breaks the node: `up` after kill -9 at two moments, and what `down` leaves.
 
 Looks for leftovers with its own eyes, not through the code that removes them.
 """
@@ -6,14 +6,16 @@ Looks for leftovers with its own eyes, not through the code that removes them.
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from hack import cluster as clusters
 from hack.cluster.native import cgroups
-from hack.cluster.native.layout import CGROUP, HOST_LINK, RUN, STATE
-from tests.e2e.system import System
+from hack.cluster.native.layout import CGROUP, HOST_LINK, PRIVATE_FOLDERS, RUN, STATE
+from tests.e2e.system import System, until
 
 
 @pytest.fixture
@@ -44,11 +46,44 @@ def _kill(pids: frozenset[int]) -> None:
             continue
 
 
-def test_up_makes_a_working_node_again_after_kill_9_of_everything(node: System):
+def _kill_up_in_the_middle_of_kubeadm_init(output: Path) -> None:
+    """Let `up` come as far as a running API server that kubeadm still waits for, then kill both."""
+    with output.open("wb") as stdout:
+        up = subprocess.Popen(
+            [sys.executable, "-m", "hack.cluster", "up"],
+            cwd=Path(clusters.__file__).parents[2],
+            stdout=stdout,
+            stderr=stdout,
+            start_new_session=True,
+        )
+    try:
+        servers = ("etcd", "kube-apiserver")
+        until("its servers", lambda: all(map(_running, servers)) or up.poll() is not None, timeout=600)
+        assert up.poll() is None, output.read_text()
+        children = psutil.Process(up.pid).children(recursive=True)
+        assert any("kubeadm" in " ".join(child.cmdline()) for child in children)
+    finally:
+        if up.poll() is None:
+            os.killpg(up.pid, signal.SIGKILL)
+            up.wait()
+
+
+def _running(program: str) -> bool:
+    return any(command.partition(" ")[0].endswith(program) for command in _commands(cgroups.members()).values())
+
+
+def test_up_makes_a_working_node_again_after_kill_9_of_everything_and_again_inside_kubeadm_init(
+    node: System, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     _kill(cgroups.members())
+    _kill_up_in_the_middle_of_kubeadm_init(tmp_path / "output")
+    assert "(its processes are gone)" in (tmp_path / "output").read_text()
+    assert list((PRIVATE_FOLDERS[Path("/etc/kubernetes")] / "manifests").iterdir())
+    assert _running("etcd")
 
     made = clusters.up()
 
+    assert "(it was never finished)" in capsys.readouterr().out
     ready = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'
     assert node.kubectl("get", "node", "ccl", "-o", ready) == "True"
     assert made.provider == "native"
