@@ -30,6 +30,7 @@ import aiohttp
 from ccl_service.platform.migrate import migrate
 from hack.fakes.mailgun import FakeMailgun, start_mailgun
 from hack.fakes.openai import start_openai
+from hack.files import write_private
 from hack.run import Failure, main_with_errors, require_space
 
 HOST: Final = "127.0.0.1"
@@ -147,8 +148,7 @@ def _keys(path: Path) -> Mapping[str, str]:
         if set(held) == set(GENERATED):
             return dict(held)
     made = {name: secrets.token_urlsafe(32) for name in GENERATED}
-    path.touch(mode=0o600)
-    path.write_text(json.dumps(made))
+    write_private(path, json.dumps(made))
     return made
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hack.cluster import build
+from hack.files import write_private
 from hack.ports import free_port
 from hack.run import Command, Failure, beside, run, tail, wait_until
 
@@ -98,9 +99,8 @@ def bare_apiserver(workdir: Path, users: Sequence[User] = (ADMIN, OPERATOR)) -> 
     # With a version it asks nobody on the Internet for the newest one.
     signing: Command = [kube, "kubeadm", "init", "phase", "certs", "sa", "--cert-dir", workdir]
     run([*signing, f"--kubernetes-version=v{build.KUBERNETES}"], doing="making the signing key")
-    tokens = workdir / "tokens.csv"
-    tokens.touch(mode=0o600)
-    tokens.write_text("".join(f'{u.token},{u.name},{u.name},"{",".join(u.groups)}"\n' for u in users))
+    tokens = "".join(f'{u.token},{u.name},{u.name},"{",".join(u.groups)}"\n' for u in users)
+    write_private(workdir / "tokens.csv", tokens)
     server = ApiServer(
         url=f"https://127.0.0.1:{port}",
         ca=workdir / "apiserver.crt",
@@ -116,8 +116,7 @@ def bare_apiserver(workdir: Path, users: Sequence[User] = (ADMIN, OPERATOR)) -> 
         # Their state is thrown away with the folder: there is nothing to shut down cleanly.
         running = [stack.enter_context(beside(command, workdir / f"{command[1]}.log")) for command in (etcd, api)]
         wait_until(lambda: _ready(server, admin, running), timeout=START_TIMEOUT, what="kube-apiserver ready")
-        server.kubeconfig.touch(mode=0o600)
-        server.kubeconfig.write_text(json.dumps(_kubeconfig(server.url, server.ca, ADMIN.name, admin)))
+        write_private(server.kubeconfig, json.dumps(_kubeconfig(server.url, server.ca, ADMIN.name, admin)))
         yield replace(server, pid=running[1].pid)
 
 

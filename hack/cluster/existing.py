@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from hack.cluster import build, cache, memory
-from hack.cluster.provider import Cluster, answers
+from hack.cluster import build, memory
+from hack.cluster.provider import Cluster, answers, kubeconfig_file
+from hack.files import write_private
 from hack.run import Failure, run
 
 LEFT: Final = """\
@@ -31,32 +32,28 @@ class Existing:
             raise Failure(f"the context {context} was not confirmed", fix="answer y, or set CCL_YES=1")
         memory.remember("existing")
         # A flattened copy of this one context: later changes of ~/.kube/config cannot send us elsewhere.
-        kubeconfig = cache.folder() / "kubeconfig"
-        text = run([kubectl, "config", "view", "--minify", "--flatten", "--raw"])
-        kubeconfig.touch(mode=0o600)
-        kubeconfig.write_text(text)
+        kubeconfig = kubeconfig_file()
+        write_private(kubeconfig, run([kubectl, "config", "view", "--minify", "--flatten", "--raw"]))
         run([kubectl, "--kubeconfig", kubeconfig, "get", "--raw", "/readyz"], timeout=30, doing=f"asking {context}")
         return _cluster(kubeconfig)
 
     def down(self) -> None:
         """Only our copy of the way to it: what a cluster of somebody else's holds is not ours to delete unasked."""
-        kubeconfig = cache.folder() / "kubeconfig"
+        kubeconfig = kubeconfig_file()
         if kubeconfig.exists():
             kubeconfig.unlink()
             print(LEFT, flush=True)
 
     def current(self) -> Cluster | None:
         """The cluster that an earlier `up` confirmed, when it answers."""
-        kubeconfig = cache.folder() / "kubeconfig"
+        kubeconfig = kubeconfig_file()
         if not kubeconfig.exists():
             return None
         return _cluster(kubeconfig) if answers(build.kubectl_alone(), kubeconfig) else None
 
     def loaded(self, references: Sequence[str]) -> frozenset[str]:
         """What its nodes say they have; a node lists only its largest images, so an absent one may be there."""
-        listing = run(
-            [build.kubectl_alone(), "--kubeconfig", cache.folder() / "kubeconfig", "get", "nodes", "-o", "json"]
-        )
+        listing = run([build.kubectl_alone(), "--kubeconfig", kubeconfig_file(), "get", "nodes", "-o", "json"])
         there = {
             name
             for node in json.loads(listing)["items"]

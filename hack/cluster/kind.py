@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from hack.cluster import build, cache, memory
-from hack.cluster.provider import Cluster, answers
+from hack.cluster.provider import Cluster, answers, kubeconfig_file
 from hack.run import Command, progress, require_space, run
 
 CLUSTER: Final = "ccl"
@@ -71,13 +71,13 @@ class Kind:
         with cache.lock("cluster"):
             run([_kind(), "delete", "cluster", "--name", CLUSTER], env=_env())
             shutil.rmtree(_state(), ignore_errors=True)
-            _kubeconfig().unlink(missing_ok=True)
+            kubeconfig_file().unlink(missing_ok=True)
 
     def current(self) -> Cluster | None:
         """The cluster, when its API server is ready."""
-        if not _kubeconfig().exists():
+        if not kubeconfig_file().exists():
             return None
-        return _cluster() if answers(build.kubectl_alone(), _kubeconfig()) else None
+        return _cluster() if answers(build.kubectl_alone(), kubeconfig_file()) else None
 
     def loaded(self, references: Sequence[str]) -> frozenset[str]:
         """Those that the node's container runtime lists."""
@@ -91,11 +91,7 @@ class Kind:
 
 
 def _env() -> dict[str, str]:
-    return {"KUBECONFIG": str(_kubeconfig())}
-
-
-def _kubeconfig() -> Path:
-    return cache.folder() / "kubeconfig"
+    return {"KUBECONFIG": str(kubeconfig_file())}
 
 
 def _state() -> Path:
@@ -110,7 +106,7 @@ def _kind() -> Path:
 def _cluster() -> Cluster:
     return Cluster(
         provider="kind",
-        kubeconfig=_kubeconfig(),
+        kubeconfig=kubeconfig_file(),
         kubectl=build.kubectl_alone(),
         helm=Path(shutil.which("helm") or build.helm_binary()),
         # In the node, where a container wrote it as root.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from hack.cluster import cache
 from hack.run import Command
 
 
@@ -24,6 +25,11 @@ class Cluster:
     audit_log: tuple[str, ...] | None
     """The command that prints the API server's log of writes; None where we do not run the API server."""
     enforces_network_policy: bool
+
+
+def kubeconfig_file() -> Path:
+    """Where every way leaves the way into its cluster."""
+    return cache.folder() / "kubeconfig"
 
 
 def answers(kubectl: Path, kubeconfig: Path) -> bool:

@@ -28,7 +28,8 @@ from hack.cluster.native.layout import (
     SOCKET,
     STATE,
 )
-from hack.cluster.provider import Cluster
+from hack.cluster.provider import Cluster, kubeconfig_file
+from hack.files import write_private
 from hack.run import Failure, progress, run, start_detached, tail, wait_until
 
 ROOT: Final = FILES.parents[3]
@@ -70,7 +71,7 @@ class Native:
             raise Failure("removing the native cluster needs root", fix="run as root")
         with cache.lock("cluster"):
             teardown.remove_everything()
-            _kubeconfig().unlink(missing_ok=True)
+            kubeconfig_file().unlink(missing_ok=True)
             teardown.require_gone()
         print("  - the node is gone; the cache stays", flush=True)
 
@@ -90,14 +91,10 @@ class Native:
                 _ctr("images", "import", str(archive))
 
 
-def _kubeconfig() -> Path:
-    return cache.folder() / "kubeconfig"
-
-
 def _cluster() -> Cluster:
     return Cluster(
         provider="native",
-        kubeconfig=_kubeconfig(),
+        kubeconfig=kubeconfig_file(),
         kubectl=build.kubectl_binary(),
         helm=build.helm_binary(),
         audit_log=("cat", str(AUDIT_LOG)),
@@ -109,13 +106,13 @@ def _unhealthy(version: str | None) -> str | None:
     """Why the node that is there cannot be used, None when it can. ``version``: the images it must be made from."""
     if identity.living() is None:
         return "its processes are gone"
-    if not (_kubeconfig().exists() and VERSION_FILE.exists()):
+    if not (kubeconfig_file().exists() and VERSION_FILE.exists()):
         return "it was never finished"
     if version and VERSION_FILE.read_text() != version:
         return "it is of another version"
     for what, path in zip(_PASSING, ("/readyz", "/api/v1/nodes/ccl"), strict=True):
         done = subprocess.run(
-            [build.kubectl_binary(), "--kubeconfig", _kubeconfig(), "--request-timeout=10s", "get", "--raw", path],
+            [build.kubectl_binary(), "--kubeconfig", kubeconfig_file(), "--request-timeout=10s", "get", "--raw", path],
             capture_output=True,
             text=True,
             check=False,
@@ -229,14 +226,12 @@ def _kubeadm_init(programs: Path) -> None:
     # kubeadm looks for kubelet and kubectl on PATH.
     path = f"{programs}:{os.environ['PATH']}"
     run(command, env={"PATH": path}, log=STATE / "kubeadm.log", doing="kubeadm init", timeout=300)
-    kubeconfig = _kubeconfig()
-    kubeconfig.touch(mode=0o600)
-    kubeconfig.write_text((PRIVATE_FOLDERS[Path("/etc/kubernetes")] / "admin.conf").read_text())
+    write_private(kubeconfig_file(), (PRIVATE_FOLDERS[Path("/etc/kubernetes")] / "admin.conf").read_text())
 
 
 def _finish() -> None:
     def kubectl(*arguments: str, stdin: str | None = None) -> str:
-        return run([build.kubectl_binary(), "--kubeconfig", _kubeconfig(), *arguments], stdin=stdin)
+        return run([build.kubectl_binary(), "--kubeconfig", kubeconfig_file(), *arguments], stdin=stdin)
 
     kubectl("apply", "-f", "-", stdin=node_images.render("storage.yaml"))
     kubectl("wait", "--for=condition=Ready", "node", "--all", "--timeout=60s")
