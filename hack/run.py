@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Final
 
@@ -79,32 +79,33 @@ def run(
     """
     words = [str(word) for word in command]
     what = doing or " ".join(words[:4])
-    target = log.open("ab") if log else None
-    try:
-        done = subprocess.run(
-            words,
-            cwd=cwd,
-            env=os.environ | env if env else None,
-            input=stdin.encode() if stdin is not None else None,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            stdout=target or subprocess.PIPE,
-            stderr=subprocess.STDOUT if target else subprocess.PIPE,
-            check=False,
-            timeout=timeout,
-        )
-    except FileNotFoundError as error:
-        raise Failure(f"{what}: {error.filename} is not installed") from error
-    except subprocess.TimeoutExpired as error:
-        raise Failure(f"{what}: no end after {timeout:.0f} s{_see(log)}") from error
-    finally:
-        if target:
-            target.close()
+    with log.open("ab") if log else nullcontext() as target:
+        try:
+            done = subprocess.run(
+                words,
+                cwd=cwd,
+                env=os.environ | env if env else None,
+                input=stdin.encode() if stdin is not None else None,
+                stdin=subprocess.DEVNULL if stdin is None else None,
+                stdout=target or subprocess.PIPE,
+                stderr=subprocess.STDOUT if target else subprocess.PIPE,
+                check=False,
+                timeout=timeout,
+            )
+        except FileNotFoundError as error:
+            raise Failure(f"{what}: {error.filename} is not installed") from error
+        except subprocess.TimeoutExpired as error:
+            raise Failure(f"{what}: no end after {timeout:.0f} s{_see(log)}") from error
     if done.returncode:
-        text = log.read_text(errors="replace") if log else (done.stderr or done.stdout).decode(errors="replace")
-        if NO_SPACE in text.lower():
-            raise _disk_full(what)
-        raise Failure(f"{what} failed with code {done.returncode}{_see(log)}:\n{tail(text)}")
+        raise _failed(what, done, log)
     return "" if log else done.stdout.decode(errors="replace")
+
+
+def _failed(what: str, done: subprocess.CompletedProcess[bytes], log: Path | None) -> Failure:
+    text = log.read_text(errors="replace") if log else (done.stderr or done.stdout).decode(errors="replace")
+    if NO_SPACE in text.lower():
+        return _disk_full(what)
+    return Failure(f"{what} failed with code {done.returncode}{_see(log)}:\n{tail(text)}")
 
 
 def _disk_full(what: str) -> Failure:

@@ -5,7 +5,6 @@ What a kind means is the business of the fake that takes it.
 """
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -56,22 +55,22 @@ class Faults:
             return
 
 
-def fault_routes(faults: Callable[[], Faults]) -> list[web.RouteDef]:
+def fault_routes(faults: Faults) -> list[web.RouteDef]:
     """The control routes. Answers 400 with a plain message for a fault that does not exist."""
 
     async def add(request: web.Request) -> web.Response:
         try:
             fault = Fault.model_validate_json(await request.read())
-            faults().add(fault)
+            faults.add(fault)
         except (ValidationError, ValueError) as exc:
             return web.json_response({"message": str(exc)}, status=400)
         return web.json_response(fault.model_dump(), status=201)
 
     async def show(_: web.Request) -> web.Response:
-        return web.json_response([fault.model_dump() for fault in faults().pending])
+        return web.json_response([fault.model_dump() for fault in faults.pending])
 
     async def clear(_: web.Request) -> web.Response:
-        faults().pending.clear()
+        faults.pending.clear()
         return web.Response(status=204)
 
     return [web.post("/faults", add), web.get("/faults", show), web.delete("/faults", clear)]

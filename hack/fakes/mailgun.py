@@ -25,9 +25,9 @@ from aiohttp import web
 from multidict import MultiDictProxy
 
 from hack.fakes.event_log import EventLog
-from hack.fakes.faults import Fault, Faults, fault_routes
-from hack.fakes.outbox import Mail, list_page, mail_page
-from hack.fakes.server import serving
+from hack.fakes.faults import Fault, Faults
+from hack.fakes.outbox import Mail, outbox_routes
+from hack.fakes.server import application, serving
 from hack.fakes.webhooks import Attempt, WebhookSender
 
 KINDS = frozenset(
@@ -134,49 +134,15 @@ def build_app(fake: FakeMailgun) -> web.Application:
     async def get_more_events(request: web.Request) -> web.Response:
         return _log_refusal(fake, request) or fake.log.following(request)
 
-    async def outbox(request: web.Request) -> web.Response:
-        if request.path.endswith(".json") or "application/json" in request.headers.get("Accept", ""):
-            return web.json_response([mail.document() for mail in fake.mails])
-        return web.Response(text=list_page(fake.mails), content_type="text/html")
-
-    async def one_mail(request: web.Request) -> web.Response:
-        for mail in fake.mails:
-            if mail.id == request.match_info["id"]:
-                return web.Response(text=mail_page(mail), content_type="text/html")
-        raise web.HTTPNotFound
-
-    async def forget(_: web.Request) -> web.Response:
-        fake.mails.clear()
-        return web.Response(status=204)
-
-    async def home(_: web.Request) -> web.Response:
-        raise web.HTTPFound("/outbox")
-
-    async def live(_: web.Request) -> web.Response:
-        return web.Response(text="ok")
-
-    async def close(_: web.Application) -> None:
-        fake.faults.closing.set()
-
-    app = web.Application(client_max_size=25 * 2**20)
-    app.add_routes(
-        [
-            web.post("/v3/{domain}/messages", post_message),
-            web.get("/v3/{domain}/events", get_events),
-            web.get("/v3/{domain}/events/{page}", get_more_events),
-            web.get("/v4/domains/{domain}", get_domain),
-            web.get("/v5/accounts/http_signing_key", get_signing_key),
-            web.get("/outbox", outbox),
-            web.get("/outbox.json", outbox),
-            web.get("/outbox/{id}", one_mail),
-            web.delete("/outbox", forget),
-            web.get("/", home),
-            web.get("/live", live),
-            *fault_routes(lambda: fake.faults),
-        ]
+    routes = (
+        web.post("/v3/{domain}/messages", post_message),
+        web.get("/v3/{domain}/events", get_events),
+        web.get("/v3/{domain}/events/{page}", get_more_events),
+        web.get("/v4/domains/{domain}", get_domain),
+        web.get("/v5/accounts/http_signing_key", get_signing_key),
+        *outbox_routes(fake.mails),
     )
-    app.on_shutdown.append(close)
-    return app
+    return application(fake.faults, routes, body_bytes=25 * 2**20)
 
 
 @contextlib.asynccontextmanager

@@ -22,9 +22,9 @@ from typing import Any
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
-from hack.fakes.faults import Fault, Faults, fault_routes
+from hack.fakes.faults import Fault, Faults
 from hack.fakes.script import DEFAULT, Rule, Spoken, answer
-from hack.fakes.server import serving
+from hack.fakes.server import application, serving
 
 KINDS = frozenset({"status", "cut", "slow", "hold", "hang", "models_status"})
 MODELS = ("gpt-4o-mini", "gpt-4.1-mini", "gpt-5-mini")
@@ -82,26 +82,14 @@ def build_app(fake: FakeOpenAi) -> web.Application:
     async def shown(_: web.Request) -> web.Response:
         return web.json_response(fake.requests)
 
-    async def live(_: web.Request) -> web.Response:
-        return web.Response(text="ok")
-
-    async def close(_: web.Application) -> None:
-        fake.faults.closing.set()
-
-    app = web.Application(client_max_size=10 * 2**20)
-    app.add_routes(
-        [
-            web.post("/v1/chat/completions", complete),
-            web.get("/v1/models", models),
-            web.get("/v1/models/{model}", one_model),
-            web.put("/script", put_script),
-            web.get("/requests", shown),
-            web.get("/live", live),
-            *fault_routes(lambda: fake.faults),
-        ]
+    routes = (
+        web.post("/v1/chat/completions", complete),
+        web.get("/v1/models", models),
+        web.get("/v1/models/{model}", one_model),
+        web.put("/script", put_script),
+        web.get("/requests", shown),
     )
-    app.on_shutdown.append(close)
-    return app
+    return application(fake.faults, routes, body_bytes=10 * 2**20)
 
 
 @contextlib.asynccontextmanager

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from aiohttp import web
+
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#222}
 h1{font-size:1.3rem}article{border:1px solid #ddd;border-radius:6px;padding:1rem;margin:1rem 0}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem;margin:0}
@@ -34,6 +36,36 @@ class Mail:
         shown = asdict(self) | {"from": self.sender, "tags": list(self.tags)}
         del shown["sender"]
         return shown
+
+
+def outbox_routes(mails: list[Mail]) -> list[web.RouteDef]:
+    """Where the mails are read, as pages and as JSON, and forgotten."""
+
+    async def outbox(request: web.Request) -> web.Response:
+        if request.path.endswith(".json") or "application/json" in request.headers.get("Accept", ""):
+            return web.json_response([mail.document() for mail in mails])
+        return web.Response(text=list_page(mails), content_type="text/html")
+
+    async def one_mail(request: web.Request) -> web.Response:
+        for mail in mails:
+            if mail.id == request.match_info["id"]:
+                return web.Response(text=mail_page(mail), content_type="text/html")
+        raise web.HTTPNotFound
+
+    async def forget(_: web.Request) -> web.Response:
+        mails.clear()
+        return web.Response(status=204)
+
+    async def home(_: web.Request) -> web.Response:
+        raise web.HTTPFound("/outbox")
+
+    return [
+        web.get("/outbox", outbox),
+        web.get("/outbox.json", outbox),
+        web.get("/outbox/{id}", one_mail),
+        web.delete("/outbox", forget),
+        web.get("/", home),
+    ]
 
 
 def list_page(mails: list[Mail]) -> str:

@@ -1,9 +1,26 @@
-"""Runs a fake's application on a socket; every fake starts and stops through here."""
+"""Makes a fake's application and runs it on a socket; every fake starts and stops through here."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 
 from aiohttp import web
+
+from hack.fakes.faults import Faults, fault_routes
+
+
+def application(faults: Faults, routes: Iterable[web.RouteDef], *, body_bytes: int) -> web.Application:
+    """An application with these routes and those of every fake: its faults, and /live. ``body_bytes``: at most."""
+
+    async def live(_: web.Request) -> web.Response:
+        return web.Response(text="ok")
+
+    async def close(_: web.Application) -> None:
+        faults.closing.set()
+
+    app = web.Application(client_max_size=body_bytes)
+    app.add_routes([*routes, web.get("/live", live), *fault_routes(faults)])
+    app.on_shutdown.append(close)
+    return app
 
 
 @contextlib.asynccontextmanager

@@ -107,6 +107,11 @@ async def measure(url: str, rows: int) -> list[Figure]:
         assert accepted == rows
         again, _ = await whole_path(db, body[: len(body) // 10].rpartition(b"\n")[0] + b"\n")
     inserted, copied = await bare_inserts(url), await bare_copy(url, drafts)
+    return figures(rows, cpu=cpu, took=took, again=again, inserted=inserted, copied=copied)
+
+
+def figures(rows: int, *, cpu: float, took: float, again: float, inserted: float, copied: float) -> list[Figure]:
+    """The table; all times in seconds, ``again`` that of a tenth of the rows."""
     bare = f"{rows / inserted:,.0f} rows/s INSERT ... SELECT"
     return [
         Figure(

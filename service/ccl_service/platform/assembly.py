@@ -74,57 +74,64 @@ async def open_platform(
 
     ``checks`` are further production-readiness checks by id. Touches the database nowhere yet.
     """
-    metrics = Metrics()
     async with contextlib.AsyncExitStack() as stack:
-        tracer = _open_tracer(settings, stack)
-        db = await _open_db(settings, stack, MeasuredPool(metrics, tracer))
-        replicas = await _open_replicas(settings, db, metrics, stack)
         redis = await _open_redis(settings, stack)
-        keys = KeyRing(
-            settings.keys,
-            monitor=settings.monitor_key_file,
-            on_unreadable=lambda name: metrics.count("ccl_key_read_failures", name),
-        )
-        limiter = Limiter(
-            bounds(settings).limits,
-            clock=lambda: clock().timestamp(),
-            shared=redis,
-            on_shared_failure=lambda: metrics.count("ccl_limit_sync_failures"),
-        )
-        phase = Phase()
-        shedder = Shedder(asyncio.get_running_loop().time, slots=db.size)
-        directory = Directory(db, clock=asyncio.get_running_loop().time)
-        platform = Platform(
-            settings=settings,
-            db=db,
-            keys=keys,
-            directory=directory,
-            limiter=limiter,
-            metrics=metrics,
-            clock=clock,
-            phase=phase,
-            shedder=shedder,
-            replicas=replicas,
-            tracer=tracer,
-        )
+        platform = await _open_resources(settings, stack, redis=redis, clock=clock)
         table = whole_table(features, metrics_enabled=settings.metrics_enabled)
         app = build_app(platform, table)
         app[DESCRIPTION] = Description(table, version=VERSION, bounds=bounds(settings))
         await _add_monitoring(app, settings, stack, role=role, redis=redis, checks=checks)
-        app[DEPENDENCIES] = Dependencies(metrics, asyncio.get_running_loop().time, tracer)
+        app[DEPENDENCIES] = Dependencies(platform.metrics, asyncio.get_running_loop().time, platform.tracer)
         _add_observability(app, settings, role=role, redis=redis)
         instance = Instance(_pod(settings), settings.ccl_revision, role)
-        beat = Heartbeat(db, instance)
-        own = (
-            Worker("keys", keys.run, serves=True),
-            Worker("key-use", directory.run, serves=True),
-            Worker("limits", limiter.run, serves=True),
-            Worker("heartbeat", beat.run, serves=True),
-            Worker("load", shedder.run, serves=True),
-            *((Worker("replicas", replicas.run, serves=True),) if replicas else ()),
-            *(loops(app, settings, instance) if settings.metrics_enabled else ()),
-        )
-        yield Service(app, own, metrics, phase)
+        yield Service(app, _workers(app, platform, instance), platform.metrics, platform.phase)
+
+
+async def _open_resources(
+    settings: Settings, stack: contextlib.AsyncExitStack, *, redis: RedisCounts | None, clock: Clock
+) -> Platform:
+    metrics, loop = Metrics(), asyncio.get_running_loop()
+    tracer = _open_tracer(settings, stack)
+    db = await _open_db(settings, stack, MeasuredPool(metrics, tracer))
+    replicas = await _open_replicas(settings, db, metrics, stack)
+    keys = KeyRing(
+        settings.keys,
+        monitor=settings.monitor_key_file,
+        on_unreadable=lambda name: metrics.count("ccl_key_read_failures", name),
+    )
+    limiter = Limiter(
+        bounds(settings).limits,
+        clock=lambda: clock().timestamp(),
+        shared=redis,
+        on_shared_failure=lambda: metrics.count("ccl_limit_sync_failures"),
+    )
+    return Platform(
+        settings=settings,
+        db=db,
+        keys=keys,
+        directory=Directory(db, clock=loop.time),
+        limiter=limiter,
+        metrics=metrics,
+        clock=clock,
+        phase=Phase(),
+        shedder=Shedder(loop.time, slots=db.size),
+        replicas=replicas,
+        tracer=tracer,
+    )
+
+
+def _workers(app: web.Application, platform: Platform, instance: Instance) -> tuple[Worker, ...]:
+    """What keeps the resources up to date beside the requests."""
+    replicas = platform.replicas
+    return (
+        Worker("keys", platform.keys.run, serves=True),
+        Worker("key-use", platform.directory.run, serves=True),
+        Worker("limits", platform.limiter.run, serves=True),
+        Worker("heartbeat", Heartbeat(platform.db, instance).run, serves=True),
+        Worker("load", platform.shedder.run, serves=True),
+        *((Worker("replicas", replicas.run, serves=True),) if replicas else ()),
+        *(loops(app, platform.settings, instance) if platform.settings.metrics_enabled else ()),
+    )
 
 
 async def _open_db(settings: Settings, stack: contextlib.AsyncExitStack, watch: PoolWatch) -> PoolDb:

@@ -89,26 +89,6 @@ async def config(request: web.Request) -> web.Response:
 def routes(*, metrics_enabled: bool) -> tuple[Route, ...]:
     """The rows of this module; without metrics those that show them are absent."""
     base = "/api/monitoring"
-    asked: tuple[tuple[str, Handler, type[BaseModel], tuple[Answer, ...], str], ...] = (
-        ("/live", live, Live, (), "Whether the process turns; asks nothing else"),
-        ("/ready", ready, Ready, (Answer(503, NotReady),), "Whether the process takes requests, and why not"),
-        ("/health", health, HealthView, (Answer(503, HealthView),), "Every component's state; with a key the details"),
-    )
-    probes = tuple(
-        Route(
-            "GET",
-            prefix + path,
-            handler,
-            Auth.PUBLIC,
-            LimitClass.NONE,
-            priority=Priority.PROBE,
-            response=view,
-            also=also,
-            summary=summary,
-        )
-        for path, handler, view, also, summary in asked
-        for prefix in ("", base)
-    )
     gate = Route(
         "GET",
         f"{base}/production-readiness",
@@ -132,5 +112,29 @@ def routes(*, metrics_enabled: bool) -> tuple[Route, ...]:
         response=ConfigView,
         summary="The settings in force and where each comes from; secrets masked",
     )
-    watched = (*probes, gate, configured)
+    watched = (*_probes(base), gate, configured)
     return (*watched, *observability.routes()) if metrics_enabled else watched
+
+
+def _probes(base: str) -> tuple[Route, ...]:
+    """Each at the root, where orchestrators look, and below ``base``."""
+    asked: tuple[tuple[str, Handler, type[BaseModel], tuple[Answer, ...], str], ...] = (
+        ("/live", live, Live, (), "Whether the process turns; asks nothing else"),
+        ("/ready", ready, Ready, (Answer(503, NotReady),), "Whether the process takes requests, and why not"),
+        ("/health", health, HealthView, (Answer(503, HealthView),), "Every component's state; with a key the details"),
+    )
+    return tuple(
+        Route(
+            "GET",
+            prefix + path,
+            handler,
+            Auth.PUBLIC,
+            LimitClass.NONE,
+            priority=Priority.PROBE,
+            response=view,
+            also=also,
+            summary=summary,
+        )
+        for path, handler, view, also, summary in asked
+        for prefix in ("", base)
+    )

@@ -102,27 +102,8 @@ class Queue:
         self._db = db
         self.table = table
         self._count = count
-        name, extra = table.name, "".join(f", {column}" for column in table.columns)
-        self.claim_statement = f"""
--- {name}: lease up to $3 due rows, $4 of them beyond lane 0, under claim $1 for $2; the sixth claim quarantines instead
-WITH urgent AS MATERIALIZED (
-    SELECT id FROM {name}
-     WHERE state IN ({table.states}) AND lane = 0 AND due_at <= now()
-       -- an expired lease is claimed like any other row: there is no separate recovery
-       AND (lease_until IS NULL OR lease_until < now())
-     ORDER BY lane, due_at LIMIT $3 FOR UPDATE SKIP LOCKED),
-other AS MATERIALIZED (
-    SELECT id FROM {name}
-     WHERE state IN ({table.states}) AND lane > 0 AND due_at <= now()
-       AND (lease_until IS NULL OR lease_until < now())
-     ORDER BY lane, due_at LIMIT LEAST($4, $3 - (SELECT count(*) FROM urgent)) FOR UPDATE SKIP LOCKED)
-UPDATE {name} SET
-    state = CASE WHEN claims >= {MAX_CLAIMS} THEN '{QUARANTINED}' ELSE state END,
-    claim_id = CASE WHEN claims >= {MAX_CLAIMS} THEN NULL ELSE $1::uuid END,
-    lease_until = CASE WHEN claims >= {MAX_CLAIMS} THEN NULL ELSE clock_timestamp() + $2::interval END,
-    claims = LEAST(claims + 1, {MAX_CLAIMS})
- WHERE id IN (SELECT id FROM urgent UNION ALL SELECT id FROM other)
-RETURNING id, state, lane, attempts, claims{extra}"""  # noqa: S608 - constants of the program
+        name = table.name
+        self.claim_statement = _claim_statement(table)
         self._renew = f"""
 -- {name}: keep the rows that still belong to claim $1 for another $2
 UPDATE {name} SET lease_until = clock_timestamp() + $2::interval WHERE claim_id = $1"""  # noqa: S608
@@ -186,6 +167,30 @@ UPDATE {name} SET due_at = now() + $3::interval, claim_id = NULL, lease_until = 
     async def crashed(self, work: Work, delay: timedelta) -> bool:
         """Record a claim without a result. False when the claim was lost."""
         return await self._db.fetchval(self._crash, work.id, work.claim, delay) is not None
+
+
+def _claim_statement(table: WorkTable) -> str:
+    name, extra = table.name, "".join(f", {column}" for column in table.columns)
+    return f"""
+-- {name}: lease up to $3 due rows, $4 of them beyond lane 0, under claim $1 for $2; the sixth claim quarantines instead
+WITH urgent AS MATERIALIZED (
+    SELECT id FROM {name}
+     WHERE state IN ({table.states}) AND lane = 0 AND due_at <= now()
+       -- an expired lease is claimed like any other row: there is no separate recovery
+       AND (lease_until IS NULL OR lease_until < now())
+     ORDER BY lane, due_at LIMIT $3 FOR UPDATE SKIP LOCKED),
+other AS MATERIALIZED (
+    SELECT id FROM {name}
+     WHERE state IN ({table.states}) AND lane > 0 AND due_at <= now()
+       AND (lease_until IS NULL OR lease_until < now())
+     ORDER BY lane, due_at LIMIT LEAST($4, $3 - (SELECT count(*) FROM urgent)) FOR UPDATE SKIP LOCKED)
+UPDATE {name} SET
+    state = CASE WHEN claims >= {MAX_CLAIMS} THEN '{QUARANTINED}' ELSE state END,
+    claim_id = CASE WHEN claims >= {MAX_CLAIMS} THEN NULL ELSE $1::uuid END,
+    lease_until = CASE WHEN claims >= {MAX_CLAIMS} THEN NULL ELSE clock_timestamp() + $2::interval END,
+    claims = LEAST(claims + 1, {MAX_CLAIMS})
+ WHERE id IN (SELECT id FROM urgent UNION ALL SELECT id FROM other)
+RETURNING id, state, lane, attempts, claims{extra}"""  # noqa: S608 - constants of the program
 
 
 def backoff(attempts: int, *, first: timedelta, most: timedelta, jitter: float) -> timedelta:
