@@ -67,8 +67,32 @@ async def test_a_file_of_a_page_may_be_kept_for_a_year_under_a_name_that_changes
     style = await client.get(path)
     assert style.headers["Cache-Control"] == "public, max-age=31536000, immutable"
     assert sha256(await style.read()).hexdigest().startswith(path.split(".")[1])
-    for other in ("style.css", "style.0123456789abcdef.css", "..%2Ftemplates%2Fbase.html.j2"):
-        assert (await client.get(URL(f"/api/static/{other}", encoded=True))).status == 404
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("style.css", "style.0123.css", "style.0123456789abcdefg.css", "other.0123456789abcdef.css"),
+        *(
+            "style.0123456789abcdef.css.css",
+            "..%2Ftemplates%2Fbase.html.j2",
+            "..%2Fstatic%2Fstyle.0123456789abcdef.css",
+        ),
+    ],
+)
+async def test_no_other_name_leads_to_a_file(client: Client, name: str) -> None:
+    assert (await client.get(URL(f"/api/static/{name}", encoded=True))).status == 404
+
+
+async def test_the_page_of_another_version_gets_the_file_as_it_is_here_and_no_cache_keeps_it_under_that_name(
+    client: Client,
+) -> None:
+    (path,) = (await page(client, "/api/docs")).loads
+    ours = await client.get(path)
+    theirs = await client.get("/api/static/style.0123456789abcdef.css")
+    assert (theirs.status, theirs.content_type) == (200, "text/css")
+    assert await theirs.read() == await ours.read()
+    assert theirs.headers["Cache-Control"] == "no-store"
 
 
 @pytest.mark.parametrize("path", ["/api/docs", "/api/problems", "/api/problems/AUTH_001"])
