@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 import structlog
+from pydantic import TypeAdapter, ValidationError
 
 from ccl_service.platform.db import Db
 from ccl_service.platform.instances import ALIVE_FOR
@@ -30,6 +31,8 @@ from ccl_service.platform.telemetry.windows import (
 
 PUBLISH: Final = timedelta(seconds=10)
 PERCENTILES: Final = (50, 95, 99)
+#: What a process publishes: by minutes, the rows of ``as_document``.
+PUBLISHED: Final = TypeAdapter(dict[str, list[tuple[str, str, int, list[tuple[int, int]], int]]])
 
 PUBLISH_SQL: Final = """
 -- performance_publish: what process $1 answered lately is $2; a process that is not registered publishes nothing
@@ -79,18 +82,28 @@ class Publisher:
 
 
 async def read_fleet(db: Db) -> Fleet:
-    """What the live processes published. Raises DatabaseUnavailable."""
-    rows = await db.fetch(FLEET_SQL, ALIVE_FOR)
+    """What the live processes published. Raises DatabaseUnavailable.
+
+    While versions are mixed, one may publish in a form that this version does not know: it is named and not counted.
+    """
     merged: dict[int, Table] = {minutes: {} for minutes in WINDOWS}
-    for row in rows:
-        published = json.loads(row["windows"])
+    instances = []
+    for row in await db.fetch(FLEET_SQL, ALIVE_FOR):
+        published = _published(row["windows"])
+        named = {name: row[name] for name in ("pod", "revision", "role")}
+        instances.append(named | {"age_s": round(row["age_s"], 1), "counted": published is not None})
         for minutes in WINDOWS:
-            merge_into(merged[minutes], from_document(published.get(str(minutes), ())))
-    instances = tuple(
-        {"pod": row["pod"], "revision": row["revision"], "role": row["role"], "age_s": round(row["age_s"], 1)}
-        for row in rows
-    )
-    return Fleet(instances, merged)
+            merge_into(merged[minutes], (published or {}).get(minutes, {}))
+    return Fleet(tuple(instances), merged)
+
+
+def _published(document: str) -> Mapping[int, Table] | None:
+    """What one process published, by minutes; None when its form is another."""
+    try:
+        windows = PUBLISHED.validate_json(document)
+    except ValidationError:
+        return None
+    return {minutes: from_document(windows.get(str(minutes), ())) for minutes in WINDOWS}
 
 
 def views(windows: Mapping[int, Table]) -> list[Mapping[str, Any]]:

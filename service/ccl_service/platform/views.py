@@ -154,12 +154,13 @@ class WindowsView(_View):
 
 
 class InstanceView(_View):
-    """A process that published its windows ``age_s`` ago."""
+    """A process that published its windows ``age_s`` ago; not ``counted`` when its version publishes another form."""
 
     pod: _Pod
     revision: _Revision
     role: Role
     age_s: Seconds
+    counted: bool = True
 
 
 class FleetView(WindowsView):

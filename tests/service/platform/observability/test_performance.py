@@ -59,6 +59,29 @@ async def test_a_process_that_publishes_again_replaces_what_it_said(db: PoolDb) 
     assert views((await read_fleet(db)).windows)[0]["requests"] == 1
 
 
+@pytest.mark.parametrize(
+    "windows",
+    [
+        '{"1": [["POST", "/api/leads", 0, [[400, 1]], 0, "one more"]]}',
+        '{"1": [["POST", "/api/leads", 0, [[400, 1, 0.3]], 0]]}',
+        '{"1": {"POST /api/leads": [0, 1]}}',
+        '{"1": [["POST", "/api/leads", 0, [[400, 1]], 0]], "by": "quarter"}',
+        "[]",
+    ],
+)
+async def test_a_process_of_another_version_that_publishes_in_a_form_of_its_own_is_named_and_not_counted(
+    client: Client, root: dict[str, str], db: PoolDb, windows: str
+) -> None:
+    await pod(db, "pod-1", 0.01)
+    await pod(db, "pod-2", 1.0, 1.0)
+    await db.execute("UPDATE instance_performance SET windows = $1::jsonb WHERE pod = 'pod-2'", windows)
+    answer = await client.get("/api/monitoring/performance", headers=root)
+    assert answer.status == 200
+    fleet = (await answer.json())["fleet"]
+    assert [(one["pod"], one["counted"]) for one in fleet["instances"]] == [("pod-1", True), ("pod-2", False)]
+    assert [window["requests"] for window in fleet["windows"]] == [1, 1, 1]
+
+
 async def test_a_process_that_goes_takes_its_figures_along(db: PoolDb) -> None:
     await pod(db, "pod-1", 0.01)
     await db.execute("DELETE FROM instances")
