@@ -22,12 +22,15 @@ class DisturbedConnection:
     """``faults`` meet the next watches, one each; afterwards watches pass through. ``only``: watches of this plural.
 
     While ``stale`` is set, lists are answered as they were the first time, as by an API server whose cache is behind.
+    While ``takes_events`` is not set, events that are posted get no answer.
     """
 
     def __init__(self, server: ApiServer, only: str = "") -> None:
         self.faults: deque[Fault] = deque()
         self.lists = 0
         self.stale = False
+        self.takes_events = asyncio.Event()
+        self.takes_events.set()
         self.url = ""
         self._first: dict[str, bytes] = {}
         self._server, self._only = server, only
@@ -70,6 +73,8 @@ class DisturbedConnection:
             self.lists += 1
             if self.stale and request.path_qs in self._first:
                 return web.Response(body=self._first[request.path_qs], content_type="application/json")
+        elif request.path.endswith("/events"):
+            await self.takes_events.wait()
         return await self._pass_through(request)
 
     async def _disturb(self, request: web.Request, fault: Fault) -> web.StreamResponse:

@@ -1,8 +1,8 @@
 """Wires all parts of one operator together, starts them in order, stops them in order. Knows all other modules.
 
 Order at start: what ``start`` checks, listings of everything, then kopf and the wait for the Lease; only who holds it
-works. A standby's cache is as warm as the leader's. Order at stop: workers finish the pass that is under way, the Lease
-is let go, then the watches go.
+works. A standby's cache is as warm as the leader's. Order at stop: workers finish the pass that is under way, its
+events are sent, the Lease is let go, then the watches go.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ from ccl_operator.runtime.writer import Writer
 __all__ = ["CannotStart", "Operator", "Place"]
 
 WORKERS: Final = 4
-#: A pass in flight at SIGTERM gets this long, in seconds: others wait for the Lease meanwhile.
+#: Passes in flight at SIGTERM, and events not sent yet, get this long, in seconds: others wait for the Lease meanwhile.
 PASS_GRACE: Final = 1.5
 #: What kopf gets to end its watches, in seconds.
 KOPF_GRACE: Final = 3.0
@@ -100,12 +100,15 @@ class Operator:
             now=_now,
         )
         metrics.leader.set_function(lambda: float(permit.remaining() > 0))
+        self._events = Events(
+            client, metrics, place.identity, clock=clock, now=_now, unique=partial(secrets.token_hex, 8)
+        )
         reconciler = Reconciler(
             cache=self._cache,
             writer=Writer(client, self._cache),
             references=self._references,
             prober=self._prober,
-            events=Events(client, metrics, place.identity, clock=clock, now=_now, unique=partial(secrets.token_hex, 8)),
+            events=self._events,
             config=Config.from_environment(environment),
             now=_now,
             entropy=secrets.token_bytes,
@@ -176,6 +179,7 @@ class Operator:
     ) -> int:
         elector = _task(self._elector.run(), "lease")
         workers = [_task(self._leading(), f"worker {number}") for number in range(WORKERS)]
+        poster = _task(self._events.run(), "events")
         helpers = [
             _task(self._prober.run(), "prober"),
             _task(self._owners.relist_for_ever(), "re-list"),
@@ -185,12 +189,12 @@ class Operator:
         kopf = [_task(self._watch(scope, stop_kopf, on_spawned), "kopf") for scope in self._place.namespaces or (None,)]
         self._ready = True
         log.info("working", action="start.done", namespaces=self._place.namespaces or "all")
-        parts = (elector, *workers, *helpers, *watches, *kopf)
+        parts = (elector, *workers, poster, *helpers, *watches, *kopf)
         with watchdog.watching(self._elector.is_overdue):
             await asyncio.wait((stopping, *parts), return_when=asyncio.FIRST_COMPLETED)
             code = _report_ended(parts)
             self._ready = False
-            await self._let_go(elector, workers)
+            await self._let_go(elector, workers, poster)
             stop_kopf.set()
             await _cancel([*helpers, stopping])
             await asyncio.wait(kopf, timeout=KOPF_GRACE)
@@ -214,12 +218,21 @@ class Operator:
         await self._elector.held.wait()
         await self._workers.run()
 
-    async def _let_go(self, elector: asyncio.Task[Any], workers: Sequence[asyncio.Task[Any]]) -> None:
+    async def _let_go(
+        self, elector: asyncio.Task[Any], workers: Sequence[asyncio.Task[Any]], poster: asyncio.Task[Any]
+    ) -> None:
         self._queue.close()
         if self._permit.remaining() > 0:
-            await asyncio.wait(workers, timeout=PASS_GRACE)
-        await _cancel([*workers, elector])
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PASS_GRACE):
+                    await self._finish(workers, poster)
+        await _cancel([*workers, poster, elector])
         await self._elector.release()
+
+    async def _finish(self, workers: Sequence[asyncio.Task[Any]], poster: asyncio.Task[Any]) -> None:
+        await asyncio.wait(workers)
+        self._events.close()
+        await asyncio.wait([poster])
 
     def _make_reflectors(
         self, client: Client, clock: Callable[[], float], random: Callable[[], float]

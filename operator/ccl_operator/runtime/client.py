@@ -30,7 +30,7 @@ from ccl_operator.runtime.errors import (
 from ccl_operator.runtime.metrics import Metrics
 from ccl_operator.runtime.pace import TokenBucket
 from ccl_operator.runtime.permit import Permit, Unlimited
-from ccl_operator.runtime.rbac import LEASE, SELF_ACCESS_REVIEW
+from ccl_operator.runtime.rbac import EVENT, LEASE, SELF_ACCESS_REVIEW
 
 #: The library's default is five minutes.
 REQUEST_TOTAL: Final = 10.0
@@ -49,6 +49,9 @@ QPS: Final = 50.0
 BURST: Final = 100.0
 READ_QPS: Final = 100.0
 READ_BURST: Final = 200.0
+#: Events have a budget of their own: what is only told must not hold up what is done.
+EVENT_QPS: Final = 10.0
+EVENT_BURST: Final = 20.0
 
 METHODS: Final = {"create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE"}
 #: Written by who does not lead (yet).
@@ -140,6 +143,7 @@ class Client:
         self._metrics, self._permit, self._clock = metrics, permit or Unlimited(), clock
         self._writes = TokenBucket(QPS, BURST, clock)
         self._reads = TokenBucket(READ_QPS, READ_BURST, clock)
+        self._events = TokenBucket(EVENT_QPS, EVENT_BURST, clock)
 
     async def __aenter__(self) -> "Client":
         return self
@@ -250,13 +254,21 @@ class Client:
         return resource.plural in {one["name"] for one in found["resources"]}
 
     async def _call(self, request: Request) -> Json:
-        if request.resource != LEASE:
-            await (self._reads if request.reads else self._writes).take()
+        if (budget := self._budget(request)) is not None:
+            await budget.take()
         answer = await self._send(request, self._patience(request))
         try:
             return cast(Json, json.loads(await answer.read()))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise _unreachable(request, error) from error
+
+    def _budget(self, request: Request) -> TokenBucket | None:
+        """What the request is paced by; None: it goes at once."""
+        if request.resource == LEASE:
+            return None
+        if request.reads:
+            return self._reads
+        return self._events if request.resource == EVENT else self._writes
 
     def _patience(self, request: Request) -> aiohttp.ClientTimeout:
         """How long the request may take. Raises NotLeading for a write that must not begin."""

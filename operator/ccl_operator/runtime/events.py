@@ -1,5 +1,9 @@
-"""Posts Kubernetes events about CclDeployments: few, and never at the price of a reconcile."""
+"""Posts Kubernetes events about CclDeployments: few, and never at the price of a reconcile.
 
+A pass only hands them over; they are sent one after the other, at a pace of their own (``client``).
+"""
+
+import asyncio
 import math
 from collections import OrderedDict
 from collections.abc import Callable
@@ -22,6 +26,8 @@ BURST: Final = 25.0
 #: The same words about the same object are not said again for so long, in seconds.
 SILENCE: Final = 60.0
 REMEMBERED: Final = 2_000
+#: So many may wait to be sent; client-go's recorder keeps as many.
+WAITING: Final = 1_000
 NOTE_MAX: Final = 1_000
 
 Used = TypeVar("Used")
@@ -47,17 +53,28 @@ class Events:
         #: Both with the latest used last.
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
         self._said: OrderedDict[tuple[str, Event], float] = OrderedDict()
+        #: None: there will be no more.
+        self._waiting: asyncio.Queue[Manifest | None] = asyncio.Queue()
 
-    async def post(self, owner: Manifest, event: Event) -> None:
-        """Post one event, unless there are too many or it was just said. Never raises for the API server's sake."""
-        if not self._may_say(owner["metadata"]["uid"], event):
+    def post(self, owner: Manifest, event: Event) -> None:
+        """Have an event sent, unless there are too many or it was just said. Waits for nothing."""
+        if self._waiting.qsize() >= WAITING or not self._may_say(owner["metadata"]["uid"], event):
             self._metrics.events_dropped.inc()
             return
-        try:
-            await self._client.create(EVENT, owner["metadata"]["namespace"], self._manifest(owner, event))
-        except ApiError as error:
-            self._metrics.events_dropped.inc()
-            log.warning("event not posted", action="event.lost", reason=event.reason, error=str(error))
+        self._waiting.put_nowait(self._manifest(owner, event))
+
+    async def run(self) -> None:
+        """Send, until closed and all is sent. Never raises for the API server's sake."""
+        while (manifest := await self._waiting.get()) is not None:
+            try:
+                await self._client.create(EVENT, manifest["metadata"]["namespace"], manifest)
+            except ApiError as error:
+                self._metrics.events_dropped.inc()
+                log.warning("event not posted", action="event.lost", reason=manifest["reason"], error=str(error))
+
+    def close(self) -> None:
+        """There will be no more: ``run`` returns when those that wait are sent."""
+        self._waiting.put_nowait(None)
 
     def _may_say(self, uid: str, event: Event) -> bool:
         now = self._clock()

@@ -111,7 +111,7 @@ class Reconciler:
         status = tell(known, int(owner["metadata"].get("generation", 0)), whole_second(self._now()))
         try:
             if status is not None and await self._writer.write_status(owner, render_status(status)):
-                await self._post(owner, report.events(known, status))
+                self._post(owner, report.events(known, status))
         except ApiError as error:
             log.warning("status not written", action="status.lost", name=key.name, error=str(error))
 
@@ -121,7 +121,7 @@ class Reconciler:
     async def _conclude(self, key: Key, owner: Manifest, wanted: Plan, written: Written, taken: Names) -> Outcome:
         news = self._cache.set_forbidden(key, written.forbidden)
         news |= self._cache.set_refused(key, written.refused)
-        await self._post(owner, wanted.events)
+        self._post(owner, wanted.events)
         wrote = written.wrote or news
         if wanted.status is not None:
             try:
@@ -134,9 +134,9 @@ class Reconciler:
         blocked = bool(written.forbidden or written.refused or taken.foreign or taken.leaving)
         return Outcome(_word(written, taken, wrote), wrote, blocked, wanted.requeue_at)
 
-    async def _post(self, owner: Manifest, events: Iterable[Event]) -> None:
+    def _post(self, owner: Manifest, events: Iterable[Event]) -> None:
         for event in events:
-            await self._events.post(owner, event)
+            self._events.post(owner, event)
 
 
 def _word(written: Written, taken: Names, wrote: bool) -> Word:

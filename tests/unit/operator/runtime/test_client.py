@@ -11,10 +11,10 @@ from aiohttp import web
 from kubernetes.aio.client.configuration import Configuration
 
 from ccl_operator import names
-from ccl_operator.runtime.client import BURST, QPS, READ_BURST, READ_QPS, Client
+from ccl_operator.runtime.client import BURST, EVENT_BURST, EVENT_QPS, QPS, READ_BURST, READ_QPS, Client
 from ccl_operator.runtime.errors import TryLater
 from ccl_operator.runtime.metrics import Metrics
-from ccl_operator.runtime.rbac import LEASE, SELF_ACCESS_REVIEW
+from ccl_operator.runtime.rbac import EVENT, LEASE, SELF_ACCESS_REVIEW
 
 #: Seconds that those have to wait who come after the burst.
 WAIT = 0.5
@@ -56,7 +56,14 @@ async def lasted(calls: list[Awaitable[Any]]) -> float:
     return time.monotonic() - started
 
 
-@pytest.mark.parametrize(("call", "rate", "burst"), [(read, READ_QPS, READ_BURST), (write, QPS, BURST)])
+def event(client: Client) -> Awaitable[Any]:
+    return client.create(EVENT, "loans", {})
+
+
+PACED = [(read, READ_QPS, READ_BURST), (write, QPS, BURST), (event, EVENT_QPS, EVENT_BURST)]
+
+
+@pytest.mark.parametrize(("call", "rate", "burst"), PACED)
 async def test_requests_beyond_the_burst_go_at_the_rate(
     call: Callable[[Client], Awaitable[Any]], rate: float, burst: float
 ) -> None:
@@ -72,14 +79,19 @@ def question(client: Client) -> Awaitable[Any]:
     return client.create(SELF_ACCESS_REVIEW, None, {})
 
 
-@pytest.mark.parametrize("call", [renewal, question])
-async def test_neither_the_lease_nor_a_question_waits_behind_writes(call: Callable[[Client], Awaitable[Any]]) -> None:
+WRITES, EVENTS = (write, BURST + 20 * QPS), (event, EVENT_BURST + 20 * EVENT_QPS)
+
+
+@pytest.mark.parametrize(("call", "others"), [(renewal, WRITES), (question, WRITES), (event, WRITES), (write, EVENTS)])
+async def test_a_renewal_a_question_and_an_event_do_not_wait_behind_writes_nor_a_write_behind_events(
+    call: Callable[[Client], Awaitable[Any]], others: tuple[Callable[[Client], Awaitable[Any]], float]
+) -> None:
+    other, twenty_seconds = others
     async with connected() as client:
-        # As much as the next twenty seconds have room for.
-        others = [asyncio.ensure_future(write(client)) for _ in range(int(BURST + 20 * QPS))]
+        waiting = [asyncio.ensure_future(other(client)) for _ in range(int(twenty_seconds))]
         with suppress(TryLater):
             await call(client)
-        assert [each for each in others if not each.done()]
-        for each in others:
+        assert [each for each in waiting if not each.done()]
+        for each in waiting:
             each.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.gather(*waiting, return_exceptions=True)

@@ -1,5 +1,7 @@
-"""Events are few: a rate per object, silence after what was just said, and a memory that does not grow."""
+"""Events are few: a rate per object, silence after what was just said, and a memory that does not grow. Nobody waits
+for them."""
 
+import asyncio
 import itertools
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -10,7 +12,7 @@ from ccl_operator.actions import Event, Manifest, Resource
 from ccl_operator.runtime import events
 from ccl_operator.runtime.client import Client
 from ccl_operator.runtime.errors import NamespaceTerminating, Unreachable
-from ccl_operator.runtime.events import BURST, NOTE_MAX, RATE, SILENCE, Events
+from ccl_operator.runtime.events import BURST, NOTE_MAX, RATE, SILENCE, WAITING, Events
 from ccl_operator.runtime.metrics import Metrics
 from tests.unit.operator.runtime.clock import Clock
 
@@ -31,9 +33,6 @@ class Recorder:
         self.posted.append(manifest)
         return manifest
 
-    def notes(self) -> list[str]:
-        return [each["note"] for each in self.posted]
-
 
 class Posting:
     """Events with everything they are made with."""
@@ -41,7 +40,7 @@ class Posting:
     def __init__(self) -> None:
         self.client, self.clock, self.metrics = Recorder(), Clock(), Metrics()
         numbers = map(str, itertools.count())
-        self._events = Events(
+        self.events = Events(
             cast(Client, self.client),
             self.metrics,
             "operator-1",
@@ -50,9 +49,20 @@ class Posting:
             unique=lambda: next(numbers),
         )
 
-    async def post(self, message: str, uid: str = "1") -> None:
+    def post(self, message: str, uid: str = "1") -> None:
         owner = {"metadata": {"namespace": "loans", "name": "ccl", "uid": uid}}
-        await self._events.post(owner, Event("Warning", "Why", message))
+        self.events.post(owner, Event("Warning", "Why", message))
+
+    async def sent(self) -> list[Manifest]:
+        """Everything that was posted, up to the end."""
+        self.events.close()
+        async with asyncio.timeout(30):
+            await self.events.run()
+        return self.client.posted
+
+    async def notes(self) -> list[str]:
+        """What it says."""
+        return [each["note"] for each in await self.sent()]
 
     def dropped(self) -> Any:
         return self.metrics.registry.get_sample_value("ccl_operator_events_dropped_total")
@@ -60,65 +70,74 @@ class Posting:
 
 async def test_the_same_words_about_the_same_object_are_not_repeated_for_a_minute() -> None:
     posting = Posting()
-    await posting.post("a")
+    posting.post("a")
     posting.clock.now = SILENCE - 1
-    await posting.post("a")
-    await posting.post("a", uid="2")
-    await posting.post("b")
-    assert posting.client.notes() == ["a", "a", "b"]
+    posting.post("a")
+    posting.post("a", uid="2")
+    posting.post("b")
+    assert await posting.notes() == ["a", "a", "b"]
     assert posting.dropped() == 1
     posting.clock.now = SILENCE
-    await posting.post("a")
-    assert posting.client.notes() == ["a", "a", "b", "a"]
+    posting.post("a")
+    assert await posting.notes() == ["a", "a", "b", "a"]
 
 
 async def test_an_object_has_its_burst_and_then_one_in_five_minutes_and_others_have_theirs() -> None:
     posting = Posting()
     for number in range(100):
-        await posting.post(f"{number}")
-    assert len(posting.client.posted) == BURST
-    await posting.post("other", uid="2")
-    assert len(posting.client.posted) == BURST + 1
+        posting.post(f"{number}")
+    assert len(await posting.sent()) == BURST
+    posting.post("other", uid="2")
+    assert len(await posting.sent()) == BURST + 1
     posting.clock.now = 1 / RATE
     for number in range(100, 200):
-        await posting.post(f"{number}")
-    assert len(posting.client.posted) == BURST + 2
+        posting.post(f"{number}")
+    assert len(await posting.sent()) == BURST + 2
     assert posting.dropped() == 100 - BURST + 99
 
 
 async def test_what_was_dropped_for_the_rate_is_not_taken_for_said() -> None:
     posting = Posting()
     for number in range(int(BURST)):
-        await posting.post(f"{number}")
+        posting.post(f"{number}")
     posting.clock.now = 1 / RATE - 1
-    await posting.post("late")
+    posting.post("late")
     posting.clock.now = 1 / RATE
-    await posting.post("late")
-    assert posting.client.notes()[-1] == "late"
+    posting.post("late")
+    assert (await posting.notes())[-1] == "late"
 
 
 async def test_the_memory_is_bounded_and_forgets_what_was_silent_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "REMEMBERED", 2)
     posting = Posting()
     for number in range(int(BURST)):
-        await posting.post(f"{number}", uid="loud")
+        posting.post(f"{number}", uid="loud")
     for uid in ("2", "loud", "3", "loud", "4", "loud"):
-        await posting.post(f"to {uid}", uid=uid)
-    assert {each["regarding"]["uid"] for each in posting.client.posted[int(BURST) :]} == {"2", "3", "4"}
+        posting.post(f"to {uid}", uid=uid)
+    assert {each["regarding"]["uid"] for each in (await posting.sent())[int(BURST) :]} == {"2", "3", "4"}
 
 
 @pytest.mark.parametrize("error", [Unreachable("create events", "no"), NamespaceTerminating("create events", "no")])
 async def test_an_event_that_cannot_be_posted_is_counted_and_hinders_nothing(error: Exception) -> None:
     posting = Posting()
     posting.client.error = error
-    await posting.post("a")
+    posting.post("a")
+    assert await posting.sent() == []
     assert posting.dropped() == 1
+
+
+async def test_those_that_cannot_be_sent_yet_wait_up_to_a_limit_and_all_that_wait_are_sent() -> None:
+    posting = Posting()
+    for number in range(WAITING + 3):
+        posting.post("a", uid=f"{number}")
+    assert (len(posting.client.posted), posting.dropped()) == (0, 3)
+    assert len(await posting.sent()) == WAITING
 
 
 async def test_an_event_has_the_form_that_the_api_wants() -> None:
     posting = Posting()
-    await posting.post("x" * (NOTE_MAX + 1))
-    (event,) = posting.client.posted
+    posting.post("x" * (NOTE_MAX + 1))
+    (event,) = await posting.sent()
     assert event["note"] == "x" * NOTE_MAX
     assert event["eventTime"] == "2030-01-01T12:00:00.000000Z"
     assert event["regarding"]["uid"] == "1"

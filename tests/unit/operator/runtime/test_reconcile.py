@@ -34,7 +34,7 @@ class Writes:
         self.cache.put_owner({**owner, "metadata": metadata, "status": status})
         return True
 
-    async def post(self, owner: Manifest, event: Event) -> None:
+    def post(self, owner: Manifest, event: Event) -> None:
         self.events.append(event)
 
 
