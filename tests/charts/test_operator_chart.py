@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from ccl_operator import names
+from ccl_operator.config import Config, Pace
 from ccl_operator.environment import PORT
 from ccl_operator.runtime import rbac
 from tests.charts.conftest import CHARTS, HelmRefused, Render
@@ -68,6 +69,14 @@ def test_images_reach_the_operator_by_major_version(render: Render) -> None:
         }
         == variables
     )
+
+
+def test_the_pace_towards_the_api_server_reaches_the_operator_which_takes_the_least_and_the_most(
+    render: Render,
+) -> None:
+    assert Config.from_environment(environment(render())).pace == Pace()
+    wanted = {"writesPerSecond": 1, "readsPerSecond": 1000}
+    assert Config.from_environment(environment(render(apiServer=wanted))).pace == Pace(writes=1, reads=1000)
 
 
 def test_an_empty_tag_means_the_charts_own_version(render: Render) -> None:
@@ -175,6 +184,9 @@ def test_placement_and_priority_reach_the_pod(render: Render) -> None:
         ({"logLevel": "verbose"}, "logLevel"),
         ({"watchNamespaces": ["Not_A_Name"]}, "watchNamespaces"),
         ({"replicas": 9}, "replicas"),
+        ({"apiServer": {"writesPerSecond": 0}}, "writesPerSecond"),
+        ({"apiServer": {"readsPerSecond": 1001}}, "readsPerSecond"),
+        ({"apiServer": {"qps": 50}}, "qps"),
         ({"networkPolicy": {"apiServerCIDRs": ["anywhere"]}}, "apiServerCIDRs"),
     ],
 )

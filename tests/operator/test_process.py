@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from tests.operator.conftest import Place
 
 
@@ -33,3 +35,12 @@ def test_without_a_cluster_it_says_so_and_fails(place: Place) -> None:
     operator = place.launch_operator(kubeconfig=place.folder / "missing")
     assert operator.wait_ended() == 1
     assert "no cluster" in operator.log()
+
+
+def test_an_environment_that_makes_no_sense_ends_it_with_the_variable_and_what_is_allowed(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CCL_API_WRITES_PER_SECOND", "many")
+    operator = place.launch_operator()
+    assert operator.wait_ended() == 1
+    assert "CCL_API_WRITES_PER_SECOND must be a whole number from 1 to 1000" in operator.log()

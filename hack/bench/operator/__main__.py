@@ -1,6 +1,9 @@
 """How many writes, how long, how much memory: this operator and one in the style of Kopf's tutorial, in one run.
 
-Usage: python -m hack.bench.operator [--objects 100] [--foreign 2000] [--outage 300] [--only-ours]
+Usage: python -m hack.bench.operator [--objects 100] [--foreign 2000] [--outage 300] [--only-ours] [--setup-rate 500]
+
+With ``--setup-rate`` the objects are made by an operator that may write as often as said, so that thousands can be had;
+all else is measured with another one, with the usual limit.
 
 On a real etcd, kube-apiserver and controllers, with fake nodes whose pods look ready and answer for their readiness
 (``nodes``): objects come to rest promoted, with all their children. Needs root. Prints a Markdown table.
@@ -23,10 +26,11 @@ import urllib3
 from ccl_operator import names
 from ccl_operator.actions import Resource
 from ccl_operator.api.schema import crd
+from ccl_operator.config import FASTEST
 from ccl_operator.runtime import rbac
 from ccl_operator.runtime.client import path
 from hack.bench.operator.api import NAMESPACE, Api, deployments, foreign_secrets
-from hack.bench.operator.contenders import PEER, Contender, ours, peer, wait
+from hack.bench.operator.contenders import PEER, Contender, hasty, ours, peer, wait
 from hack.bench.operator.nodes import fake_nodes, in_own_network
 from hack.cluster.apiserver import ADMIN, OPERATOR, ApiServer, bare_apiserver
 from hack.cluster.audit import Written
@@ -44,14 +48,13 @@ PACE: Final = 1.0
 IDLE: Final = 20.0
 
 Figures = dict[str, str]
+Start = Callable[[ApiServer, Path], Contender]
 
 
 class Bench:
     """One API server, one contender, all measurements in order."""
 
-    def __init__(
-        self, server: ApiServer, start: Callable[[ApiServer, Path], Contender], log: Path, objects: int
-    ) -> None:
+    def __init__(self, server: ApiServer, start: Start, log: Path, objects: int) -> None:
         self.server, self.api, self.start, self.log, self.objects = server, Api(server), start, log, objects
         self.figures: Figures = {}
         self.contender = start(server, log)
@@ -88,14 +91,25 @@ class Bench:
         listed = (self.api.call("GET", path(names.OWNER, NAMESPACE)) or {})["items"]
         return all(_is_promoted(each) for each in listed)
 
-    def create(self) -> None:
-        """All objects at once."""
+    def create_hastily(self, rate: int) -> None:
+        """As ``create``, by a process that may write ``rate`` times a second and ends afterwards."""
+        self._replace(partial(hasty, rate))
+        self.create(f", made at up to {rate} writes/s")
+        self._replace(self.start)
+
+    def _replace(self, start: Start) -> None:
+        self.contender.stop()
+        self.contender = start(self.server, self.log)
+        self.contender.wait_ready()
+
+    def create(self, how: str = "") -> None:
+        """All objects at once. ``how``: told with the time it took, which is not that of the usual limit then."""
         count = self.objects
         base, before, started = self.contender.megabytes(), len(self.writes()), time.time()
         self.api.create_many(names.OWNER, deployments(count))
         after = self.promoted()
         took = _stamp(self.writes()[-1]) - started
-        self.figures[f"{count} new objects"] = f"{took:.1f} s"
+        self.figures[f"{count} new objects{how}"] = f"{took:.1f} s"
         self.figures["writes for a new object"] = f"{(after - before) / count:.1f}"
         grown = (self.contender.megabytes() - base) * 1000
         held = self._held()
@@ -174,9 +188,7 @@ class Bench:
     def restart(self) -> None:
         """Nothing to do after a restart, and one thing to do after another."""
         before = self.rest()
-        self.contender.stop()
-        self.contender = self.start(self.server, self.log)
-        self.contender.wait_ready()
+        self._replace(self.start)
         self.figures["writes after a restart with nothing to do"] = str(self.rest() - before)
         now, most = self.contender.megabytes(), self.contender.megabytes("VmHWM")
         self.figures["memory after a restart; at most until then"] = f"{now:.0f} MB; {most:.0f} MB"
@@ -285,28 +297,35 @@ def _served(api: Api) -> bool:
         return False
 
 
-def measure(
-    start: Callable[[ApiServer, Path], Contender], objects: int, foreign: int, outage: float, folder: Path
-) -> Figures:
+def measure(start: Start, asked: argparse.Namespace, folder: Path) -> Figures:
     """All figures of one contender, on an API server of its own."""
     with bare_apiserver(folder, (ADMIN, OPERATOR, PEER)) as server, fake_nodes(server, folder):
         _prepare(server)
-        bench = Bench(server, start, folder / "contender.log", objects)
+        bench = Bench(server, start, folder / "contender.log", asked.objects)
         try:
-            bench.create()
+            if start is ours and asked.setup_rate:
+                bench.create_hastily(asked.setup_rate)
+            else:
+                bench.create()
             bench.idle()
             bench.change()
             bench.drift()
             bench.restart()
-            bench.foreign(foreign)
+            bench.foreign(asked.foreign)
             if start is ours:
                 bench.failover()
-            if outage:
-                bench.outage(outage)
+            if asked.outage:
+                bench.outage(asked.outage)
             bench.removal()
         finally:
             bench.contender.kill()
         return bench.figures
+
+
+def _rate(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= FASTEST:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {FASTEST}")
+    return int(text)
 
 
 def main() -> int:
@@ -316,14 +335,14 @@ def main() -> int:
     parser.add_argument("--foreign", type=int, default=2_000)
     parser.add_argument("--outage", type=float, default=0.0, help="seconds that the API server stands still; 0: never")
     parser.add_argument("--only-ours", action="store_true")
+    parser.add_argument("--setup-rate", type=_rate, default=0, help=f"writes/s while objects are made, to {FASTEST}")
     arguments = parser.parse_args()
     ended = in_own_network("hack.bench.operator", sys.argv[1:])
     if ended is not None:
         return ended
     with tempfile.TemporaryDirectory(prefix="ccl-bench-") as folder:
-        asked = (arguments.objects, arguments.foreign, arguments.outage)
-        mine = measure(ours, *asked, Path(folder) / "ours")
-        other = {} if arguments.only_ours else measure(peer, *asked, Path(folder) / "peer")
+        mine = measure(ours, arguments, Path(folder) / "ours")
+        other = {} if arguments.only_ours else measure(peer, arguments, Path(folder) / "peer")
     print(f"{arguments.objects} objects, load average {os.getloadavg()[0]:.1f} at the end\n")
     print("| what | ccl-operator | Kopf as in its tutorial |\n|---|---|---|")
     for what, figure in mine.items():

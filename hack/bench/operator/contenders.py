@@ -7,12 +7,14 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Literal
 
 import psutil
 
+from ccl_operator.config import FASTEST, READS, WRITES
 from hack.bench.operator.api import NAMESPACE
 from hack.cluster.apiserver import OPERATOR, ApiServer, service_account
 from hack.ports import free_port
@@ -33,16 +35,21 @@ def wait(what: str, probe: Callable[[], bool], every: float = 0.01, patience: fl
 
 
 class Contender:
-    """One process; ``user`` is whom the audit log knows it as."""
+    """One process; ``user`` is whom the audit log knows it as, ``variables`` are of its environment."""
 
-    def __init__(self, server: ApiServer, name: str, user: str, log: Path) -> None:
+    def __init__(
+        self, server: ApiServer, name: str, user: str, log: Path, variables: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.name, self.user = name, user
         self._port = free_port()
         places = {"KUBECONFIG": str(server.kubeconfig_for(user)), "POD_NAME": log.stem}
         path = {"PYTHONPATH": os.pathsep.join(("operator", "service"))}
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                self._command(), env=os.environ | places | path | IMAGES, stdout=output, stderr=output
+                self._command(),
+                env={**os.environ, **places, **path, **IMAGES, **variables},
+                stdout=output,
+                stderr=output,
             )
 
     def _command(self) -> list[str]:
@@ -104,6 +111,11 @@ IMAGES: Final = {
 def ours(server: ApiServer, log: Path) -> Contender:
     """The operator of this project."""
     return Contender(server, "ccl-operator", OPERATOR.name, log)
+
+
+def hasty(writes: int, server: ApiServer, log: Path) -> Contender:
+    """The same, with so many writes a second, and as many reads as it may have at most."""
+    return Contender(server, "ccl-operator", OPERATOR.name, log, {WRITES: str(writes), READS: str(FASTEST)})
 
 
 def peer(server: ApiServer, log: Path) -> Contender:

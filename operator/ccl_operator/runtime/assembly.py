@@ -9,7 +9,7 @@ import asyncio
 import gc
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -78,7 +78,7 @@ class Operator:
         configuration: Any,
         metrics: Metrics,
         place: Place,
-        environment: Mapping[str, str],
+        config: Config,
     ) -> None:
         clock, random = time.monotonic, SystemRandom().random
         self._client, self._configuration, self._place, self._permit = client, configuration, place, permit
@@ -109,7 +109,7 @@ class Operator:
             references=self._references,
             prober=self._prober,
             events=self._events,
-            config=Config.from_environment(environment),
+            config=config,
             now=_now,
             entropy=secrets.token_bytes,
         )
@@ -129,20 +129,12 @@ class Operator:
 
     @classmethod
     @asynccontextmanager
-    async def connected(
-        cls, configuration: Any, place: Place, environment: Mapping[str, str]
-    ) -> AsyncIterator["Operator"]:
+    async def connected(cls, configuration: Any, place: Place, config: Config) -> AsyncIterator["Operator"]:
         """An operator with a client of its own, which closes with the block."""
         metrics, permit = Metrics(), Permit(time.monotonic)
-        async with Client(configuration, metrics, time.monotonic, permit=permit, identity=place.identity) as client:
-            yield cls(
-                client,
-                permit,
-                configuration=configuration,
-                metrics=metrics,
-                place=place,
-                environment=environment,
-            )
+        told: dict[str, Any] = {"permit": permit, "identity": place.identity, "pace": config.pace}
+        async with Client(configuration, metrics, time.monotonic, **told) as client:
+            yield cls(client, permit, configuration=configuration, metrics=metrics, place=place, config=config)
 
     async def run(self, stop: asyncio.Event, health_port: int, on_spawned: Callable[[], None]) -> int:
         """Run until ``stop`` is set (0) or a part fails (1). ``on_spawned``: see ``owners.watch``.

@@ -17,6 +17,7 @@ from kubernetes.aio.client.rest import RESTClientObject
 
 from ccl_operator import names
 from ccl_operator.actions import Manifest, Resource
+from ccl_operator.config import Pace
 from ccl_operator.runtime.errors import (
     Answer,
     Forbidden,
@@ -44,14 +45,8 @@ WATCH_SECONDS: Final = 240
 WATCH: Final = aiohttp.ClientTimeout(total=WATCH_SECONDS + 30.0, sock_connect=5.0, sock_read=100.0)
 #: Objects: small enough that pages of all kinds on their way at once, at the start, are no burden.
 PAGE: Final = 250
-#: Writes, and reads, per second; apart, because a name is looked at before it is first written.
-QPS: Final = 50.0
-BURST: Final = 100.0
-READ_QPS: Final = 100.0
-READ_BURST: Final = 200.0
-#: Events have a budget of their own: what is only told must not hold up what is done.
-EVENT_QPS: Final = 10.0
-EVENT_BURST: Final = 20.0
+#: After a pause so many seconds' requests may go at once.
+SAVED_UP: Final = 2.0
 
 METHODS: Final = {"create": "POST", "update": "PUT", "patch": "PATCH", "delete": "DELETE"}
 #: Written by who does not lead (yet).
@@ -134,6 +129,7 @@ class Client:
         *,
         permit: Permit | None = None,
         identity: str = "",
+        pace: Pace | None = None,
     ) -> None:
         # One connection per watch stays open: a limit could let them starve the requests.
         configuration.connection_pool_maxsize = 0
@@ -141,9 +137,11 @@ class Client:
         self._api.rest_client = _Rest(configuration)
         self._api.user_agent = f"{names.FIELD_MANAGER}/{identity}" if identity else names.FIELD_MANAGER
         self._metrics, self._permit, self._clock = metrics, permit or Unlimited(), clock
-        self._writes = TokenBucket(QPS, BURST, clock)
-        self._reads = TokenBucket(READ_QPS, READ_BURST, clock)
-        self._events = TokenBucket(EVENT_QPS, EVENT_BURST, clock)
+        pace = pace or Pace()
+        # Apart, because a name is looked at before it is first written.
+        self._writes, self._reads, self._events = (
+            TokenBucket(rate, SAVED_UP * rate, clock) for rate in (pace.writes, pace.reads, pace.events)
+        )
 
     async def __aenter__(self) -> "Client":
         return self

@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 
+from ccl_operator.config import Config, InvalidConfig
 from ccl_operator.runtime import credentials
 from ccl_operator.runtime.assembly import CannotStart, Operator, Place
 from ccl_operator.runtime.errors import ApiError
@@ -41,10 +42,11 @@ async def run(options: Options, environment: Mapping[str, str]) -> int:
         identity=f"{environment.get('POD_NAME') or socket.gethostname()}_{secrets.token_hex(4)}",
     )
     try:
+        config = Config.from_environment(environment)
         configuration = await credentials.load(environment)
-        async with Operator.connected(configuration, place, environment) as operator:
+        async with Operator.connected(configuration, place, config) as operator:
             return await operator.run(stop, options.health_port, lambda: _on_signals(stop))
-    except (credentials.NoCluster, CannotStart, ApiError, OSError) as error:
+    except (InvalidConfig, credentials.NoCluster, CannotStart, ApiError, OSError) as error:
         log.error("cannot start", action="start.failed", error=str(error))
         return FAILED
 
