@@ -22,13 +22,15 @@ class DisturbedConnection:
     """``faults`` meet the next watches, one each; afterwards watches pass through. ``only``: watches of this plural.
 
     While ``stale`` is set, lists are answered as they were the first time, as by an API server whose cache is behind.
-    While ``takes_events`` is not set, events that are posted get no answer.
+    While ``takes_events`` is not set, events that are posted get no answer. While ``mute`` is set, watches are open and
+    tell nothing.
     """
 
     def __init__(self, server: ApiServer, only: str = "") -> None:
         self.faults: deque[Fault] = deque()
         self.lists = 0
         self.stale = False
+        self.mute = False
         self.takes_events = asyncio.Event()
         self.takes_events.set()
         self.url = ""
@@ -104,6 +106,8 @@ class DisturbedConnection:
             await answer.prepare(request)
             passed = bytearray()
             async for chunk in upstream.content.iter_any():
+                if self.mute and "watch" in request.query:
+                    continue
                 await answer.write(chunk)
                 if "limit" in request.query:
                     passed += chunk

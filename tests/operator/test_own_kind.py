@@ -34,10 +34,13 @@ class Known:
 @asynccontextmanager
 async def knowing(place: Place) -> AsyncIterator[Known]:
     configuration = await credentials.load({"KUBECONFIG": str(place.server.kubeconfig_for(OPERATOR.name))})
-    async with Client(configuration, Metrics(), time.monotonic) as client:
+    metrics = Metrics()
+    async with Client(configuration, metrics, time.monotonic) as client:
         cache, queue = Cache(), WorkQueue(time.monotonic)
         references = References(client, cache, time.monotonic)
-        yield Known(Owners(client, cache, queue, references, [place.namespace], clock=time.monotonic), cache, queue)
+        failures = metrics.watch_failures.labels(names.OWNER.plural)
+        owners = Owners(client, cache, queue, references, [place.namespace], clock=time.monotonic, failures=failures)
+        yield Known(owners, cache, queue)
 
 
 async def test_a_deletion_that_was_never_heard_of_is_found_by_the_next_listing(place: Place) -> None:

@@ -88,7 +88,16 @@ class Operator:
         metrics.queue_depth.set_function(lambda: float(len(self._queue) if permit.remaining() > 0 else 0))
         metrics.registry.register(Conditions(self._cache.owners))
         self._references = References(client, self._cache, clock)
-        self._owners = owners.Owners(client, self._cache, self._queue, self._references, place.namespaces, clock=clock)
+        self._watch_failures = metrics.watch_failures.labels(names.OWNER.plural)
+        self._owners = owners.Owners(
+            client,
+            self._cache,
+            self._queue,
+            self._references,
+            place.namespaces,
+            clock=clock,
+            failures=self._watch_failures,
+        )
         self._prober = Prober(self._cache, metrics, clock=clock, now=_now, enqueue=self._queue.add)
         self._elector = Elector(
             client,
@@ -204,7 +213,10 @@ class Operator:
             identity=self._place.identity,
         )
         backoff = Backoff(first=1.0, longest=30.0, random=SystemRandom().random)
-        await owners.watch_steadily(run, self._owners.relist, backoff=backoff, clock=time.monotonic)
+        failures = self._watch_failures
+        await owners.watch_steadily(
+            run, self._owners.relist_if_possible, backoff=backoff, clock=time.monotonic, failures=failures
+        )
 
     async def _leading(self) -> None:
         await self._elector.held.wait()

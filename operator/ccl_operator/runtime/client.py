@@ -6,7 +6,7 @@ Paths come from ``Resource``, never from discovery. No retries here: who calls k
 
 import json
 import socket
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, cast
 from urllib.parse import quote, urlencode
@@ -32,6 +32,7 @@ from ccl_operator.runtime.metrics import Metrics
 from ccl_operator.runtime.pace import TokenBucket
 from ccl_operator.runtime.permit import Permit, Unlimited
 from ccl_operator.runtime.rbac import EVENT, LEASE, SELF_ACCESS_REVIEW
+from ccl_operator.runtime.store import Place, place
 
 #: The library's default is five minutes.
 REQUEST_TOTAL: Final = 10.0
@@ -61,6 +62,14 @@ class WatchEvent:
 
     type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
     object: Json
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A complete one: where there were objects, as of ``resource_version``, from which to watch."""
+
+    places: Set[Place]
+    resource_version: str
 
 
 def path(resource: Resource, namespace: str | None, name: str | None = None, subresource: str | None = None) -> str:
@@ -155,23 +164,24 @@ class Client:
 
     async def list(
         self, resource: Resource, namespace: str | None, selector: str = "", *, each: Callable[[Json], None]
-    ) -> str:
+    ) -> Listing:
         """Hand every object of a collection to ``each``, so that never more than a page of them is in memory.
 
-        Returns the resourceVersion of the whole, from which to watch it. Raises Gone when the continue token expired,
-        Forbidden, TryLater; ``each`` may have seen a part by then.
+        Raises Gone when the continue token expired, Forbidden, TryLater; ``each`` may have seen a part by then.
         """
         query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
         request = Request("list", resource, path(resource, namespace), query)
         # Items of a typed list come without apiVersion and kind.
         named = {"apiVersion": resource.api_version, "kind": resource.kind}
+        places: set[Place] = set()
         while True:
             page = await self._call(request)
             for item in page.pop("items", None) or ():
+                places.add(place(item))
                 each(named | item)
             metadata = page["metadata"]
             if not metadata.get("continue"):
-                return str(metadata["resourceVersion"])
+                return Listing(places, str(metadata["resourceVersion"]))
             request = replace(request, query=query | {"continue": metadata["continue"]})
 
     async def watch(

@@ -31,7 +31,7 @@ class Ear(Protocol):
         """Seconds of silence that mean nothing any more is heard."""
 
     def age(self) -> float:
-        """Seconds since the API server last said anything."""
+        """Seconds since it was last known to hear."""
 
 
 class Deaf(Exception):

@@ -58,13 +58,13 @@ class Metrics:
         )
         self.watch_age_seconds = Gauge(
             "ccl_operator_watch_age_seconds",
-            "Since the API server last said anything about a kind.",
+            "Since the API server last said anything about a kind; of ours, since its watch was known to miss nothing.",
             ["resource", "scope"],
             registry=self.registry,
         )
         self.watch_failures = Counter(
             "ccl_operator_watch_failures",
-            "Listings and watches that did not end in good order.",
+            "Listings and watches that did not end in good order, or missed what listings found.",
             ["resource"],
             registry=self.registry,
         )

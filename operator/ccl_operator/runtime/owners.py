@@ -1,7 +1,8 @@
 """Watches our own kinds through kopf, with ``on.event`` alone, and re-lists them, because kopf is no informer.
 
 ``on.event`` writes nothing; every other handler would cost a finalizer and annotations. An object that goes during a
-gap of the watch yields no DELETED, so a LIST replaces the cache every ten minutes.
+gap of the watch yields no DELETED, so a LIST replaces the cache every ten minutes. Whether the watch hears at all is
+judged by what the LIST brings (``hearing``).
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 import kopf
 import structlog
+from prometheus_client import Counter
 
 from ccl_operator import names
 from ccl_operator.actions import Key, Manifest
@@ -18,12 +20,15 @@ from ccl_operator.runtime.backoff import Backoff
 from ccl_operator.runtime.cache import Cache
 from ccl_operator.runtime.client import Client
 from ccl_operator.runtime.errors import TryLater
+from ccl_operator.runtime.hearing import Hearing
 from ccl_operator.runtime.queue import WorkQueue
 from ccl_operator.runtime.references import References
 from ccl_operator.runtime.store import Place, place
 
 RELIST_EVERY: Final = 600.0
-#: Seconds of silence: two listings in a row have failed.
+#: In so many seconds the watch tells what a listing has brought: kopf notices before that a stream has died.
+TOLD_WITHIN: Final = 90.0
+#: Seconds: two listings in a row have failed, or brought what the watch has not told at all.
 DEAF_AFTER: Final = 2 * RELIST_EVERY + 60.0
 #: A watch that lasted for so many seconds had begun well: what ends it then is a failure of its own.
 STEADY: Final = 60.0
@@ -61,7 +66,7 @@ def needs_attention(owner: Manifest) -> bool:
 
 
 class Owners:
-    """Keeps the cache of CclDeployments and wakes the queue."""
+    """Keeps the cache of CclDeployments and wakes the queue. ``clock`` is monotonic, in seconds."""
 
     resource: Final = names.OWNER
     namespace: Final = None
@@ -76,51 +81,70 @@ class Owners:
         namespaces: Sequence[str],
         *,
         clock: Callable[[], float],
+        failures: Counter,
     ) -> None:
         self._client, self._cache, self._queue, self._references = client, cache, queue, references
         self._scopes: Sequence[str | None] = namespaces or (None,)
-        self._clock, self._heard_at = clock, clock()
+        self._hearing, self._failures = Hearing(clock), failures
 
     def age(self) -> float:
-        """Seconds since the last listing or event. kopf hides bookmarks: up to ten minutes mean nothing."""
-        return self._clock() - self._heard_at
+        """Seconds since the watch was last known to miss nothing. Up to ten minutes mean nothing."""
+        return self._hearing.age()
 
     async def relist(self) -> None:
         """Replace the cache by what is there. Raises Forbidden, TryLater."""
+        found: set[Place] = set()
         for namespace in self._scopes:
-            found: set[Place] = set()
-
-            def take(manifest: Manifest, found: set[Place] = found) -> None:
-                found.add(place(manifest))
-                self._take(manifest)
-
-            version = await self._client.list(names.OWNER, namespace, each=take)
-            for key in self._cache.retain_owners(found, int(version), namespace):
+            listing = await self._client.list(names.OWNER, namespace, each=self._listed)
+            found |= listing.places
+            for key in self._cache.retain_owners(listing.places, int(listing.resource_version), namespace):
                 self._queue.add(key)
-        self._heard_at = self._clock()
+        self._hearing.listed(found)
         self._references.forget_unused()
 
     async def relist_for_ever(self) -> None:
-        """Re-list every ten minutes until cancelled."""
+        """Re-list every ten minutes until cancelled, and each time see whether the watch tells the same."""
         while True:
-            await asyncio.sleep(RELIST_EVERY)
-            try:
-                await self.relist()
-            except TryLater as error:
-                log.warning("re-list failed", action="owners.relist", error=str(error))
+            await self._compare()
+            await asyncio.sleep(RELIST_EVERY - TOLD_WITHIN)
+            await self.relist_if_possible()
+
+    async def relist_if_possible(self) -> None:
+        """As ``relist``, but that it may fail for a while. Raises Forbidden."""
+        try:
+            await self.relist()
+        except TryLater as error:
+            self._failures.inc()
+            log.warning("re-list failed", action="owners.relist", error=str(error))
+
+    async def _compare(self) -> None:
+        """Tell what the listing has brought and the watch has not."""
+        listed = self._hearing.owed()
+        await asyncio.sleep(TOLD_WITHIN)
+        if missed := sorted(listed.items() & self._hearing.owed().items()):
+            self._failures.inc()
+            places = [f"{namespace}/{name}" for (namespace, name), _ in missed]
+            log.warning("watch is deaf", action="owners.deaf", missed=len(places), objects=places[:10])
 
     def heard(self, event_type: str | None, manifest: dict[str, Any]) -> None:
         """Take in an event of kopf's; type None is an object of its own listing."""
-        self._heard_at = self._clock()
+        self._hearing.told(manifest)
         if event_type == "DELETED":
             self._cache.remove_owner(manifest)
             self._queue.add(Key(*place(manifest)))
         else:
             self._take(manifest)
 
-    def _take(self, manifest: Manifest) -> None:
-        if self._cache.put_owner(manifest):
+    def _listed(self, manifest: Manifest) -> None:
+        if self._take(manifest):
+            self._hearing.news(manifest)
+
+    def _take(self, manifest: Manifest) -> bool:
+        """False when it was known."""
+        is_news = self._cache.put_owner(manifest)
+        if is_news:
             self._queue.add(Key(*place(manifest)), urgent=needs_attention(manifest))
+        return is_news
 
 
 def registry(owners: Owners, configuration: Any) -> kopf.OperatorRegistry:
@@ -144,32 +168,31 @@ async def watch_steadily(
     *,
     backoff: Backoff,
     clock: Callable[[], float],
+    failures: Counter,
 ) -> None:
     """``run`` the watch until it returns; when it fails, begin anew after a pause and a ``relist``.
 
     Raises what it failed with at once when a permission is missing, and when it has failed for ``PATIENCE``.
     """
-    failures, failing_since = 0, 0.0
+    in_a_row, failing_since = 0, 0.0
     while True:
         started = clock()
         try:
             await run()
         except Exception as error:
             if clock() - started >= STEADY:
-                failures = 0
-            failing_since = failing_since if failures else clock()
-            failures += 1
+                in_a_row = 0
+            failing_since = failing_since if in_a_row else clock()
+            in_a_row += 1
+            failures.inc()
             if _is_forbidden(error) or clock() - failing_since > PATIENCE:
                 raise
-            delay = backoff.delay(failures)
+            delay = backoff.delay(in_a_row)
             log.warning("watch failed", action="owners.watch", error=repr(error), retry_s=round(delay, 1))
             await asyncio.sleep(delay)
         else:
             return
-        try:
-            await relist()
-        except TryLater as error:
-            log.warning("re-list failed", action="owners.relist", error=str(error))
+        await relist()
 
 
 def _is_forbidden(error: Exception) -> bool:

@@ -16,7 +16,7 @@ from ccl_operator.actions import Manifest, Resource
 from ccl_operator.runtime.backoff import Backoff
 from ccl_operator.runtime.client import Client, WatchEvent
 from ccl_operator.runtime.errors import ApiError, Forbidden, Gone, NotFound
-from ccl_operator.runtime.store import Place, place
+from ccl_operator.runtime.store import Place
 
 #: After so many failures in a row the resourceVersion itself is suspect: list again.
 RELIST_AFTER: Final = 3
@@ -131,18 +131,15 @@ class Reflector:
         await asyncio.sleep(delay)
 
     async def _list(self) -> str:
-        found: set[Place] = set()
-
         def heard(manifest: Manifest) -> None:
             self._heard()
-            found.add(place(manifest))
             self._sink.changed(manifest)
 
-        version = await self._client.list(self.resource, self.namespace, self._selector, each=heard)
+        listing = await self._client.list(self.resource, self.namespace, self._selector, each=heard)
         self._heard()
-        self._sink.listed(found, int(version), self.namespace)
+        self._sink.listed(listing.places, int(listing.resource_version), self.namespace)
         self.synced.set()
-        return version
+        return listing.resource_version
 
     async def _watch(self, resource_version: str) -> None:
         events = self._client.watch(self.resource, self.namespace, self._selector, resource_version)

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from ccl_operator.runtime.backoff import Backoff
-from ccl_operator.runtime.errors import Forbidden, TryLater
+from ccl_operator.runtime.errors import Forbidden
+from ccl_operator.runtime.metrics import Metrics
 from ccl_operator.runtime.owners import PATIENCE, STEADY, watch_steadily
 from tests.unit.operator.runtime.clock import Clock
 
@@ -26,6 +27,7 @@ class Watch:
     relists: list[Exception] = field(default_factory=list)
     relisted: int = 0
     clock: Clock = field(default_factory=Clock)
+    metrics: Metrics = field(default_factory=Metrics)
 
     async def run(self) -> None:
         lasted, error = self.ends.pop(0)
@@ -40,13 +42,19 @@ class Watch:
 
     async def steadily(self) -> None:
         at_once = Backoff(first=0.0, longest=0.0, random=lambda: 0.0)
-        await watch_steadily(self.run, self.relist, backoff=at_once, clock=self.clock)
+        failures = self.metrics.watch_failures.labels("ccldeployments")
+        await watch_steadily(self.run, self.relist, backoff=at_once, clock=self.clock, failures=failures)
+
+    def failures(self) -> float | None:
+        """As they are counted."""
+        labels = {"resource": "ccldeployments"}
+        return self.metrics.registry.get_sample_value("ccl_operator_watch_failures_total", labels)
 
 
-async def test_a_watch_that_fails_begins_anew_after_a_listing_of_everything() -> None:
+async def test_a_watch_that_fails_is_counted_and_begins_anew_after_a_listing_of_everything() -> None:
     watch = Watch([(5.0, Failed()), (5.0, Failed(500)), (1.0, None)])
     await watch.steadily()
-    assert (watch.ends, watch.relisted) == ([], 2)
+    assert (watch.ends, watch.relisted, watch.failures()) == ([], 2, 2)
 
 
 async def test_a_watch_that_ends_because_it_was_stopped_does_not() -> None:
@@ -66,12 +74,6 @@ async def test_a_permission_that_the_listing_lacks_ends_it_too() -> None:
     watch = Watch([(5.0, Failed()), (5.0, None)], relists=[Forbidden("list ccldeployments", "no")])
     with pytest.raises(Forbidden):
         await watch.steadily()
-
-
-async def test_a_listing_that_fails_does_not_end_it() -> None:
-    watch = Watch([(5.0, Failed()), (5.0, None)], relists=[TryLater("list ccldeployments", "away")])
-    await watch.steadily()
-    assert watch.ends == []
 
 
 async def test_watches_that_keep_failing_end_it() -> None:
