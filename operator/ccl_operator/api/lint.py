@@ -4,15 +4,15 @@ The shape is that of the generated CRD, the rules are those of ``api.rules``. Tr
 the change, and are the API server's alone. No finding quotes a value.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, Final
 
 from ccl_operator import names
 from ccl_operator.actions import Manifest
 from ccl_operator.api import forms
-from ccl_operator.api.conformance import ANYTHING, Conformance, Finding, Place, Schema, pruned
-from ccl_operator.api.rules import RULES, violations
+from ccl_operator.api.conformance import ANYTHING, Conformance, Finding, Schema, pruned
+from ccl_operator.api.rules import broken
 from ccl_operator.api.schema import crd
 from ccl_operator.api.v1alpha1 import SpecRefused, parse_spec
 
@@ -58,7 +58,9 @@ def lint(manifest: Manifest) -> tuple[Finding, ...]:
         # What only the models refuse: the API server takes it, the operator does not.
         told = [Finding(("spec",), problem.removeprefix("spec.")) for problem in refused.problems]
         return shape or tuple(told)
-    return (*shape, *(Finding(_rule_places()[message], message) for message in violations(_name(manifest), spec)))
+    # Of the whole object, a rule sees only the name and the specification.
+    rules = broken(_name(manifest), spec)
+    return (*shape, *(Finding(place or ("metadata", "name"), message) for place, message in rules))
 
 
 def _identity(manifest: Manifest) -> Iterator[Finding]:
@@ -77,12 +79,6 @@ def _name(manifest: Manifest) -> str:
     start = given.get("generateName")
     name = given.get("name") or (f"{start}{_GENERATED}" if start else None)
     return name if isinstance(name, str) else names.OWNER.kind.lower()
-
-
-@cache
-def _rule_places() -> Mapping[str, Place]:
-    """By message. Of the whole object, a rule sees only the name and the specification."""
-    return {rule.message: rule.path or ("metadata", "name") for rule in RULES}
 
 
 @cache

@@ -130,7 +130,9 @@ def _attach(root: Schema, rule: Rule) -> None:
     place = root
     for step in rule.path:
         place = place["properties"][step]
-    place.setdefault("x-kubernetes-validations", []).append({"rule": rule.cel, "message": rule.message})
+    if rule.entries is not None:
+        place = place["items"]
+    place.setdefault("x-kubernetes-validations", []).append(rule.validation)
 
 
 def _convert(schema: Mapping[str, Any], definitions: Mapping[str, Any], path: str) -> Schema:

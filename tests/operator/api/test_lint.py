@@ -30,6 +30,17 @@ def test_lint_and_the_api_server_refuse_the_same_in_the_same_words(rest, case):
     assert found.message in answer["message"]
 
 
+def test_lint_and_the_api_server_name_each_variable_that_the_operator_sets_itself(rest):
+    variables = [{"name": name, "value": "1"} for name in ("PORT", "LOG_LEVEL", "CCL_ENV")]
+    spec = changed(GOOD, {"jobs.extraEnv": variables})
+    code, answer = rest.create("ccl", spec)
+    assert code == 422
+    found = lint(rest.manifest("ccl", spec))
+    assert [each.path for each in found] == ["spec.jobs.extraEnv[0]", "spec.jobs.extraEnv[2]"]
+    told = {cause["field"]: cause["message"] for cause in answer["details"]["causes"]}
+    assert all(each.message in told[each.path] for each in found)
+
+
 SHAPES = {
     "null for a default": ({"replicas": None}, True),
     "null for an object": ({"web": None}, True),

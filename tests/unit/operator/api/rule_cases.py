@@ -292,12 +292,17 @@ CASES: Final = (
         {"http.trustProxy": {"cidrs": ["10.0.0.0/8"], "hops": 1}},
     ),
     Case(
-        "web.extraEnv must not set",
+        "web.extraEnv takes any variable that the operator does not set itself",
         {"web.extraEnv": [{"name": "LOG_LEVEL", "value": "info"}]},
         {"web.extraEnv": [{"name": "DATABASE_URL", "value": "postgresql://elsewhere"}]},
     ),
     Case(
-        "jobs.extraEnv must not set",
+        "web.extraEnv takes any variable that the operator does not set itself; it sets PORT",
+        {"web.extraEnv": [{"name": "PORTS", "value": "1"}]},
+        {"web.extraEnv": [{"name": "LOG_LEVEL", "value": "info"}, {"name": "PORT", "value": "1"}]},
+    ),
+    Case(
+        "jobs.extraEnv takes any variable that the operator does not set itself",
         {"jobs.extraEnv": [{"name": "LOG_LEVEL", "value": "info"}]},
         {"jobs.extraEnv": [{"name": "NODE_ENV", "value": "development"}]},
     ),

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from ccl_operator.api.rules import RULES, violations
+from ccl_operator.api.rules import RULES, broken, violations
 from ccl_operator.api.schema import structural
 from ccl_operator.api.v1alpha1 import Spec, SpecRefused, parse_spec
 from tests.unit.operator.api.rule_cases import CASES, GOOD, changed
@@ -21,9 +21,9 @@ def test_the_check_inside_the_reconcile_accepts_what_the_rule_allows(case):
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.rule)
 def test_the_check_inside_the_reconcile_names_the_rule_that_is_broken(case):
-    broken = judged(case.name_refused, case.refused)
-    assert len(broken) == 1
-    assert case.rule in broken[0]
+    found = judged(case.name_refused, case.refused)
+    assert len(found) == 1
+    assert case.rule in found[0]
 
 
 @pytest.mark.parametrize(
@@ -36,8 +36,18 @@ def test_the_check_inside_the_reconcile_names_the_rule_that_is_broken(case):
     ],
 )
 def test_the_check_inside_the_reconcile_knows_what_no_pattern_can_say(rule, changes):
-    (broken,) = judged("ccl", changes)
-    assert rule in broken
+    (found,) = judged("ccl", changes)
+    assert rule in found
+
+
+def test_each_variable_that_the_operator_sets_itself_is_named_at_its_place():
+    variables = [{"name": name, "value": "1"} for name in ("PORT", "LOG_LEVEL", "CCL_ENV")]
+    found = broken("ccl", parse_spec({"spec": changed(GOOD, {"web.extraEnv": variables})}))
+    takes = "web.extraEnv takes any variable that the operator does not set itself; it sets"
+    assert found == (
+        (("spec", "web", "extraEnv", 0), f"{takes} PORT"),
+        (("spec", "web", "extraEnv", 2), f"{takes} CCL_ENV"),
+    )
 
 
 def test_every_rule_that_needs_one_object_only_has_a_case():
