@@ -28,8 +28,8 @@ from tests.operator.conftest import NAMESPACE, ROLES, Place
 from tests.operator.kubernetes_api import Json, KubernetesApi
 from tests.operator.monitoring_kinds import install
 from tests.operator.operator_process import OperatorProcess, until
-from tests.unit.operator.conftest import SPEC as CHILD_SPEC
-from tests.unit.operator.conftest import SimulatedCluster
+from tests.unit.operator.samples import SPEC as CHILD_SPEC
+from tests.unit.operator.simulated_cluster import SimulatedCluster
 
 QUOTA = Resource("", "v1", "resourcequotas", "ResourceQuota")
 

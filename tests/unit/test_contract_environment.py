@@ -16,7 +16,7 @@ from ccl_operator.environment import render
 from ccl_service.mail.checks import mail_sender
 from ccl_service.platform.checks.verdict import FAIL
 from ccl_service.platform.config import load_settings
-from tests.unit.operator.conftest import SPEC
+from tests.unit.operator.samples import SPEC
 
 DURATIONS = st.one_of(
     st.integers(100, 999_999).map(lambda number: f"{number}ms"),

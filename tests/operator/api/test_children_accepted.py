@@ -6,7 +6,8 @@ from ccl_operator import names
 from ccl_operator.runtime.drift import drift
 from tests.operator.api.conftest import NAMESPACE
 from tests.operator.monitoring_kinds import install
-from tests.unit.operator.conftest import SPEC, SimulatedCluster, secret
+from tests.unit.operator.samples import SPEC, secret
+from tests.unit.operator.simulated_cluster import SimulatedCluster
 
 NEW = "localhost/ccl/ccl-service:2"
 TEMPLATE = {

@@ -10,7 +10,8 @@ from hack.cluster import build
 from hack.cluster.apiserver import ADMIN
 from tests.operator.api.conftest import NAMESPACE
 from tests.operator.operator_process import until
-from tests.unit.operator.conftest import SPEC, SimulatedCluster
+from tests.unit.operator.samples import SPEC
+from tests.unit.operator.simulated_cluster import SimulatedCluster
 
 NAME = "shown"
 

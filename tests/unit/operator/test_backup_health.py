@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from ccl_contract.backup import BackupReport
 from ccl_operator import names
-from tests.unit.operator.conftest import SPEC, stamp
+from tests.unit.operator.samples import SPEC, stamp
 
 ID = "20300101T020000Z-0a1b2c"
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from ccl_operator import names
-from tests.unit.operator.conftest import SPEC, SimulatedCluster, secret
+from tests.unit.operator.samples import SPEC, secret
+from tests.unit.operator.simulated_cluster import SimulatedCluster
 
 NEW = "localhost/ccl/ccl-service:2"
 GOOD = "postgresql://u:first@good.example.com:5432/d"

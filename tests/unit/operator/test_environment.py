@@ -9,7 +9,7 @@ from ccl_operator.environment import EXTERNAL, FIELDS, KEYS_PATH, MONITOR_PATH, 
 from ccl_operator.secrets import keys_data
 from ccl_service.platform.config import load_settings
 from tests.unit.operator.api.rule_cases import changed
-from tests.unit.operator.conftest import SPEC, START
+from tests.unit.operator.samples import SPEC, START
 
 
 def rendered(changes=None):

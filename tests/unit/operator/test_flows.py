@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from ccl_operator import names
-from tests.unit.operator.conftest import SPEC, SimulatedCluster, secret
+from tests.unit.operator.samples import SPEC, secret
+from tests.unit.operator.simulated_cluster import SimulatedCluster
 
 NEW = "localhost/ccl/ccl-service:2"
 URL = re.compile(r"(?P<scheme>[a-z]+)://(?:[^@/]*@)?(?P<hosts>[^/?]+)")

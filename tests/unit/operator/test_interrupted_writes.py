@@ -9,7 +9,8 @@ import pytest
 
 from ccl_contract.keys import parse_key_file
 from ccl_operator import names, secrets
-from tests.unit.operator.conftest import SPEC, Crash, SimulatedCluster
+from tests.unit.operator.samples import SPEC
+from tests.unit.operator.simulated_cluster import Crash, SimulatedCluster
 from tests.unit.operator.test_transitions import comparable
 
 NEW: Final = "localhost/ccl/ccl-service:2"

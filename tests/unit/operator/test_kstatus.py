@@ -16,7 +16,8 @@ from ccl_operator.api.status import Rollout, StableRevision, Status, render_stat
 from ccl_operator.backup_health import Verdict
 from ccl_operator.report import Findings
 from ccl_operator.rollout import ACTIVE, State
-from tests.unit.operator.conftest import SPEC, START, SimulatedCluster
+from tests.unit.operator.samples import SPEC, START
+from tests.unit.operator.simulated_cluster import SimulatedCluster
 
 STABLE = StableRevision(revision="0123456789", image="ccl-service:1", since=START)
 SERVING = Verdict("True", "Serving", "revision 0123456789 serves with its pods ready")

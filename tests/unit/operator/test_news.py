@@ -5,7 +5,7 @@ import pytest
 from ccl_operator import report
 from ccl_operator.actions import Event
 from ccl_operator.api.status import Condition, SecretsStatus, Status
-from tests.unit.operator.conftest import START
+from tests.unit.operator.samples import START
 
 NONE, TRUE, FALSE, UNKNOWN = "", "True", "False", "Unknown"
 BEFORE = (NONE, TRUE, FALSE, UNKNOWN)

@@ -3,7 +3,7 @@
 from ccl_operator import names
 from ccl_operator.actions import Key
 from ccl_operator.observe import Probe, observe
-from tests.unit.operator.conftest import SPEC, START
+from tests.unit.operator.samples import SPEC, START
 
 KEY = Key("loans", "ccl")
 

@@ -11,7 +11,8 @@ from ccl_operator.api.v1alpha1 import Pooler
 from ccl_operator.facts import lingering
 from ccl_operator.inventory import Inventory
 from ccl_operator.pooling import demand, shortfall
-from tests.unit.operator.conftest import SPEC, START, SimulatedCluster, passing
+from tests.unit.operator.samples import SPEC, START, passing
+from tests.unit.operator.simulated_cluster import SimulatedCluster
 
 NEW = "localhost/ccl/ccl-service:2"
 

@@ -8,7 +8,7 @@ from ccl_operator.api.v1alpha1 import parse_spec
 from ccl_operator.manifests.meta import Target
 from ccl_operator.revision import controller_revision, next_number, render, revision_name, stored
 from tests.unit.operator.api.rule_cases import changed
-from tests.unit.operator.conftest import SPEC
+from tests.unit.operator.samples import SPEC
 
 TARGET = Target("ccl", "loans", "uid")
 

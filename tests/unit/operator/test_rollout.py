@@ -22,7 +22,7 @@ from ccl_operator.rollout import (
     forget_retired,
     wake_at,
 )
-from tests.unit.operator.conftest import MIGRATED, START, failing, passing
+from tests.unit.operator.samples import MIGRATED, START, failing, passing
 
 LIMITS = Limits(migration=timedelta(minutes=10), deadline=timedelta(minutes=5), min_ready=timedelta(seconds=5))
 STABLE = StableRevision(revision="stable", image="i:1", since=START)

@@ -12,7 +12,8 @@ from ccl_operator.api.status import SecretsStatus
 from ccl_operator.api.v1alpha1 import Spec
 from ccl_operator.rotation import KEPT, PATIENCE, SPREAD, Rotation, rotate
 from ccl_operator.secrets import keys_data
-from tests.unit.operator.conftest import SPEC, START, SimulatedCluster
+from tests.unit.operator.samples import SPEC, START
+from tests.unit.operator.simulated_cluster import SimulatedCluster
 
 FIRST, SECOND = bytes(range(256)), bytes(reversed(range(256)))
 FILES = {"internal-api.json": "internal_api", "jwt.json": "jwt", "session.json": "session"}

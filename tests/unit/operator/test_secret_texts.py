@@ -9,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ccl_operator import names
-from tests.unit.operator.conftest import SPEC, SimulatedCluster, secret
+from tests.unit.operator.samples import SPEC, secret
+from tests.unit.operator.simulated_cluster import SimulatedCluster
 
 MARK: Final = "hunter2"
 #: What has a meaning in a URL, a key file or a configuration, in any order, with a piece that must never be seen.

@@ -10,7 +10,7 @@ from ccl_contract.keys import parse_key_file
 from ccl_operator import names, secrets
 from ccl_operator.api.v1alpha1 import parse_spec
 from ccl_operator.environment import KEY_FILES
-from tests.unit.operator.conftest import SPEC, START, secret
+from tests.unit.operator.samples import SPEC, START, secret
 
 ENTROPY = bytes(range(256))
 TOKEN = "t" * 40

@@ -7,7 +7,8 @@ import pytest
 from ccl_operator import names
 from ccl_operator.manifests import monitoring
 from ccl_operator.manifests.meta import Target
-from tests.unit.operator.conftest import SPEC, SimulatedCluster, secret
+from tests.unit.operator.samples import SPEC, secret
+from tests.unit.operator.simulated_cluster import SimulatedCluster
 
 INGRESS = {**SPEC["http"], "ingressClassName": "nginx", "tlsSecretName": "tls"}
 ASKED = [

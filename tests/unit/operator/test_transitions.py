@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ccl_operator import names
-from tests.unit.operator.conftest import SPEC, SimulatedCluster
+from tests.unit.operator.samples import SPEC
+from tests.unit.operator.simulated_cluster import SimulatedCluster
 
 BACKUP: Final = SPEC["backup"]
 DATABASE: Final = SPEC["database"]

@@ -3,7 +3,8 @@
 import pytest
 
 from ccl_operator import names
-from tests.unit.operator.conftest import SPEC, SimulatedCluster
+from tests.unit.operator.samples import SPEC
+from tests.unit.operator.simulated_cluster import SimulatedCluster
 
 TEMPLATE = {
     "labels": {"team": "loans"},

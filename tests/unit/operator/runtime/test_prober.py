@@ -16,7 +16,7 @@ from ccl_operator.observe import Probe
 from ccl_operator.runtime.cache import Cache
 from ccl_operator.runtime.metrics import Metrics
 from ccl_operator.runtime.prober import AT_ONCE, BODY_MAX, PATH, Prober
-from tests.unit.operator.conftest import passing, secret
+from tests.unit.operator.samples import passing, secret
 
 KEY, OTHER = Key("loans", "ccl"), Key("loans", "other")
 TOKEN = "t" * 40

@@ -16,7 +16,8 @@ from ccl_operator.runtime.prober import Prober
 from ccl_operator.runtime.reconcile import Reconciler
 from ccl_operator.runtime.references import References
 from ccl_operator.runtime.writer import Writer
-from tests.unit.operator.conftest import START, SimulatedCluster
+from tests.unit.operator.samples import START
+from tests.unit.operator.simulated_cluster import SimulatedCluster
 
 KEY = Key("loans", "ccl")
 
