@@ -17,6 +17,7 @@ import structlog
 from ccl_operator.runtime.client import Client
 from ccl_operator.runtime.errors import ApiError, Conflict, NotFound
 from ccl_operator.runtime.permit import Permit
+from ccl_operator.runtime.place import Place
 from ccl_operator.runtime.rbac import LEASE
 
 #: Seconds without a change after which others take over; told to them in the record.
@@ -70,21 +71,19 @@ class Sighting:
 
 
 class Elector:
-    """``clock`` is monotonic, in seconds; ``now`` is UTC. ``identity`` must be another one after a restart."""
+    """``clock`` is monotonic, in seconds; ``now`` is UTC. The identity must be another one after a restart."""
 
     def __init__(
         self,
         client: Client,
         permit: Permit,
+        place: Place,
         *,
-        namespace: str,
-        name: str,
-        identity: str,
         clock: Callable[[], float],
         now: Callable[[], datetime],
     ) -> None:
         self._client, self._permit = client, permit
-        self._namespace, self._name, self._identity = namespace, name, identity
+        self._namespace, self._name, self._identity = place.lease_namespace, place.lease, place.identity
         self._clock, self._now = clock, now
         self._seen: Sighting | None = None
         self._acquired_at = ""

@@ -12,8 +12,10 @@ import structlog
 
 from ccl_operator.config import Config, InvalidConfig
 from ccl_operator.runtime import credentials
-from ccl_operator.runtime.assembly import CannotStart, Operator, Place
+from ccl_operator.runtime.assembly import Operator
 from ccl_operator.runtime.errors import ApiError
+from ccl_operator.runtime.place import Place
+from ccl_operator.runtime.start import CannotStart
 
 log = structlog.get_logger(__name__)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final, TypeVar
 
@@ -12,6 +12,7 @@ from ccl_operator import names
 from ccl_operator.runtime import access
 from ccl_operator.runtime.client import Client
 from ccl_operator.runtime.errors import TryLater
+from ccl_operator.runtime.place import Place
 
 #: The charts of CRDs and operator may be installed at the same time; seconds.
 CRD_PATIENCE: Final = 60.0
@@ -28,13 +29,11 @@ class CannotStart(Exception):
     """The message says what is missing."""
 
 
-async def checks(
-    client: Client, stop: asyncio.Event, namespaces: Sequence[str], *, lease_namespace: str, lease: str
-) -> None:
+async def checks(client: Client, stop: asyncio.Event, place: Place) -> None:
     """Return when everything is there, or ``stop`` is set. Raises CannotStart, TryLater."""
 
     async def look() -> tuple[access.Missing, ...]:
-        return await access.missing(client, namespaces, lease_namespace=lease_namespace, lease=lease)
+        return await access.missing(client, place.namespaces, lease_namespace=place.lease_namespace, lease=place.lease)
 
     missing = await patiently(look, stop)
     for one in missing or ():
