@@ -9,7 +9,7 @@ from typing import Final
 from uuid import UUID
 
 from ccl_service.leads import sql
-from ccl_service.leads.model import EventKind, Identity, LeadDraft, identities
+from ccl_service.leads.model import Identity, LeadDraft, identities
 from ccl_service.leads.service import CLOCK_SKEW, NO_ORIGIN, FirstContact, Leads, own_request
 from ccl_service.platform.db import Db
 from ccl_service.platform.problems import CclError, ConstraintViolated, Refused, StatementAborted, ValueRefused
@@ -22,7 +22,7 @@ SELECT wanted.kind, wanted.value_hash FROM unnest($1::text[], $2::bytea[]) AS wa
     WHERE known.kind = wanted.kind AND known.value_hash = wanted.value_hash LIMIT 1) AS known"""
 
 LEADS_INTAKE: Final = """
--- leads_intake: new people with their identities and first events, all or none
+-- leads_intake: new people with their identities, first contacts and events, all or none
 WITH lead AS (
     INSERT INTO leads (id, source, external_id, first_name, last_name, email, phone, zip, vehicle_interest, finance,
                        consent, requested_at)
@@ -33,9 +33,13 @@ WITH lead AS (
            AS draft (id, source, external_id, first_name, last_name, email, phone, zip, vehicle_interest, finance,
                      consent, requested_at)),
 keys AS (
-    INSERT INTO lead_keys (kind, value_hash, lead_id) SELECT * FROM unnest($13::text[], $14::bytea[], $15::uuid[]))
+    INSERT INTO lead_keys (kind, value_hash, lead_id) SELECT * FROM unnest($13::text[], $14::bytea[], $15::uuid[])),
+{part}
 INSERT INTO lead_events (lead_id, kind, actor, data)
-SELECT id, $16, $17, data::jsonb FROM unnest($1::uuid[], $18::text[]) AS created (id, data)"""
+SELECT lead_id, kind, actor, data FROM (
+    SELECT 1 AS turn, lead_id, 'lead.created' AS kind, $16::text AS actor, data::jsonb
+      FROM unnest($1::uuid[], $17::text[]) AS created (lead_id, data)
+    UNION ALL SELECT 2, lead_id, kind, actor, data FROM begun) AS line ORDER BY turn"""
 
 
 class BulkIntake:
@@ -46,6 +50,8 @@ class BulkIntake:
     ) -> None:
         self._tx, self._first_contact = tx, first_contact
         self._now, self._new_id = now, new_id
+        #: First contacts that began with ``accept``, those of the single intakes apart.
+        self.begun = 0
         # Each of its intakes is a savepoint inside the transaction.
         self._one_by_one = Leads(tx, first_contact, now=now, new_id=new_id)
 
@@ -87,20 +93,17 @@ class BulkIntake:
         now, ids = self._now(), [self._new_id() for _ in people]
         drafts = [draft for draft, _ in people]
         keys = [(one.kind, one.value_hash, lead) for lead, (_, own) in zip(ids, people, strict=True) for one in own]
+        newcomers = [(lead, draft.email, own_request(draft, now)) for lead, draft in zip(ids, drafts, strict=True)]
+        statement = self._first_contact.start(newcomers).within(
+            LEADS_INTAKE,
+            ids,
+            *_columns(drafts, now),
+            *map(list, zip(*keys, strict=True)),
+            actor,
+            [sql.created_data(draft, origin) for draft in drafts],
+        )
         try:
-            async with self._tx.transaction() as tx:
-                await tx.execute(
-                    LEADS_INTAKE,
-                    ids,
-                    *_columns(drafts, now),
-                    *map(list, zip(*keys, strict=True)),
-                    EventKind.LEAD_CREATED,
-                    actor,
-                    [sql.created_data(draft, origin) for draft in drafts],
-                )
-                asked = [own_request(draft, now) for draft in drafts]
-                emails = [draft.email for draft in drafts]
-                await self._first_contact.start_many(tx, list(zip(ids, emails, asked, strict=True)))
+            self.begun += await self._tx.attempt(*statement) - len(people)
         except (ConstraintViolated, ValueRefused, StatementAborted):
             # Somebody took one of them in meanwhile, or one of them cannot be stored: which, the single intakes tell.
             return False

@@ -125,7 +125,7 @@ class Importer:
             accepted, duplicates = outcomes.count(True), outcomes.count(False)
             done = imports.Batch(batch.end, len(numbered), accepted, duplicates, errors)
             await imports.write_progress(tx, work.id, work.claim, done)
-        self._first_contact.committed()
+        self._first_contact.committed(intake.begun)
         self._tell(done)
 
     def _tell(self, done: imports.Batch) -> None:

@@ -1,7 +1,7 @@
 """Use cases of leads: take one in, find, tell the timeline, move along the life-cycle.
 
-What follows from a new lead (the first contact) belongs to mail and comes in as ``FirstContact``, so that it commits
-with the lead. Functions that take ``tx`` are for other features: they join the caller's transaction.
+What follows from a new lead (the first contact) belongs to mail and comes in as ``FirstContact``, which is part of the
+statement that makes the lead. Functions that take ``tx`` are for other features: they join the caller's transaction.
 """
 
 import json
@@ -28,6 +28,7 @@ from ccl_service.leads.model import (
     normal_phone,
 )
 from ccl_service.platform.db import Db
+from ccl_service.platform.part import Part
 from ccl_service.platform.problems import (
     ConstraintViolated,
     FieldError,
@@ -45,17 +46,22 @@ COLLISIONS: Final = 5
 NO_ORIGIN: Final[Mapping[str, str]] = MappingProxyType({})
 
 
+#: A lead whose first contact is due: its id, its e-mail, and when the person asked for it themselves (None when
+#: somebody else brought them in).
+Newcomer = tuple[UUID, str | None, datetime | None]
+
+
 class FirstContact(Protocol):
-    """Starts the first contact of a new lead; joins the transaction that makes the lead."""
+    """Starts the first contacts of leads."""
 
-    async def start(self, tx: Db, lead_id: UUID, email: str | None, requested_at: datetime | None) -> None:
-        """``requested_at`` is when the person asked for it themselves, None when somebody else brought them in."""
+    def start(self, people: Sequence[Newcomer]) -> Part:
+        """The part of a statement that begins them.
 
-    async def start_many(self, tx: Db, people: Sequence[tuple[UUID, str | None, datetime | None]]) -> None:
-        """``start`` for several new leads: id, e-mail and own request of each."""
+        Its ``begun`` is what their timelines tell of it, a line for each that begins: lead_id, kind, actor, data.
+        """
 
-    def committed(self) -> None:
-        """Called after commit: there may be work."""
+    def committed(self, begun: int) -> None:
+        """Called after commit: so many have begun, and there may be work."""
 
 
 class Leads:
@@ -108,19 +114,18 @@ class Leads:
         self, draft: LeadDraft, now: datetime, actor: str, origin: Mapping[str, str], once: sql.Once | None
     ) -> Outcome:
         outcome = Outcome(self._new_id(), LeadState.NEW, created=True)
-        async with self._db.transaction() as tx:
-            await sql.intake(
-                tx,
-                outcome.id,
-                draft,
-                requested_at=draft.requested_at or now,
-                actor=actor,
-                origin=origin,
-                once=once,
-                answer=json.dumps(outcome.answer()),
-            )
-            await self._first_contact.start(tx, outcome.id, draft.email, own_request(draft, now))
-        self._first_contact.committed()
+        begun = await sql.intake(
+            self._db,
+            outcome.id,
+            draft,
+            requested_at=draft.requested_at or now,
+            actor=actor,
+            origin=origin,
+            once=once,
+            answer=json.dumps(outcome.answer()),
+            first_contact=self._first_contact.start([(outcome.id, draft.email, own_request(draft, now))]),
+        )
+        self._first_contact.committed(begun)
         self._count("ccl_leads_created", draft.source)
         return outcome
 
@@ -143,12 +148,13 @@ class Leads:
             # Under the lock on the lead: of two requests that bring the first address, the second finds it there.
             first_address = draft.email and not lead.has_email and lead.state in BEFORE_HAND_OFF
             if first_address:
-                await self._first_contact.start(tx, lead.id, draft.email, own_request(draft, now))
+                newcomer = (lead.id, draft.email, own_request(draft, now))
+                begun = await sql.begin_contact(tx, self._first_contact.start([newcomer]))
             outcome = Outcome(lead.id, lead.state, created=False)
             if once:
                 await sql.keep_answer(tx, once, 200, outcome.answer())
         if first_address:
-            self._first_contact.committed()
+            self._first_contact.committed(begun)
         return outcome
 
     async def get(self, lead_id: UUID) -> dict[str, Any]:
@@ -208,11 +214,6 @@ async def record(
 ) -> None:
     """Append to a lead's timeline. ``reason`` and ``data`` hold no personal data: codes, counts and ids only."""
     await sql.add_event(tx, lead_id, kind, actor, reason=reason, data=data)
-
-
-async def record_many(tx: Db, kind: EventKind, actor: str, lines: Sequence[tuple[UUID, Mapping[str, Any]]]) -> None:
-    """Append a line of this kind to each of several timelines: lead and data, as in ``record``."""
-    await sql.add_events(tx, kind, actor, lines)
 
 
 async def record_once(

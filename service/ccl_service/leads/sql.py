@@ -12,6 +12,7 @@ from uuid import UUID
 
 from ccl_service.leads.model import MOVES, Identity, LeadDraft, LeadEvent, LeadState, identities
 from ccl_service.platform.db import Db
+from ccl_service.platform.part import Part
 
 
 @dataclass(frozen=True)
@@ -43,19 +44,29 @@ class Known:
 
 
 LEAD_INTAKE: Final = """
--- lead_intake: a new person with identities, first event and the answer kept for repeats. No ON CONFLICT: one statement
--- cannot see a concurrent twin, so a unique violation sends the caller to the statements that can
+-- lead_intake: a new person with identities, first contact, events and the answer kept for repeats. No ON CONFLICT: one
+-- statement cannot see a concurrent twin, so a unique violation sends the caller to the statements that can
 WITH lead AS (
     INSERT INTO leads (id, source, external_id, first_name, last_name, email, phone, zip, vehicle_interest, finance,
                        consent, requested_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)),
 keys AS (
     INSERT INTO lead_keys (kind, value_hash, lead_id)
-    SELECT kind, value_hash, $1 FROM unnest($13::text[], $14::bytea[]) AS known (kind, value_hash)),
+    SELECT kind, value_hash, $1 FROM unnest($13::text[], $14::bytea[]) AS known (kind, value_hash) RETURNING kind),
 once AS (
     INSERT INTO idempotency_keys (principal, route, key, body_sha256, status, answer)
-    SELECT $15, $16, $17, $18, 201, $19::jsonb WHERE $17::text IS NOT NULL)
-INSERT INTO lead_events (lead_id, kind, actor, data) VALUES ($1, 'lead.created', $20, $21)"""
+    SELECT $15, $16, $17, $18, 201, $19::jsonb WHERE $17::text IS NOT NULL),
+{part}
+INSERT INTO lead_events (lead_id, kind, actor, data)
+SELECT lead_id, kind, actor, data FROM (
+    -- the count has the identities written first: who is known is found out before anything else is
+    SELECT 1 AS turn, $1 AS lead_id, 'lead.created' AS kind, $20::text AS actor, $21::jsonb AS data
+     WHERE (SELECT count(*) FROM keys) > 0
+    UNION ALL SELECT 2, lead_id, kind, actor, data FROM begun) AS line ORDER BY turn"""
+
+CONTACT_BEGIN: Final = """
+-- contact_begin: the first contact of a known lead, and what the timeline tells of it
+WITH {part} INSERT INTO lead_events (lead_id, kind, actor, data) SELECT lead_id, kind, actor, data FROM begun"""
 
 IDEMPOTENT_ANSWER: Final = """
 -- idempotent_answer: what the first request with this key was answered
@@ -106,11 +117,6 @@ EVENT_ADD_ONCE: Final = """
 -- event_add_once: one line, unless the timeline has one of this kind with these data
 INSERT INTO lead_events (lead_id, kind, actor, reason, data) SELECT $1, $2, $3, $4, $5::jsonb
  WHERE NOT EXISTS (SELECT FROM lead_events WHERE lead_id = $1 AND kind = $2 AND data @> $5::jsonb)"""
-
-EVENTS_ADD: Final = """
--- events_add: a line of the same kind in each of several timelines
-INSERT INTO lead_events (lead_id, kind, actor, data)
-SELECT lead_id, $2, $3, data::jsonb FROM unnest($1::uuid[], $4::text[]) AS line (lead_id, data)"""
 
 IDENTITIES_OF: Final = """
 -- identities_of: everything by which a lead is recognised
@@ -167,7 +173,7 @@ def _columns(found: Sequence[Identity]) -> tuple[list[str], list[bytes]]:
 
 
 async def intake(
-    tx: Db,
+    db: Db,
     lead_id: UUID,
     draft: LeadDraft,
     *,
@@ -176,10 +182,14 @@ async def intake(
     origin: Mapping[str, str],
     once: Once | None,
     answer: str,
-) -> None:
-    """Insert a new lead in one statement. Raises ConstraintViolated (unique) for a known person or a repeated key."""
+    first_contact: Part,
+) -> int:
+    """Insert a new lead in one statement; how many first contacts began with it.
+
+    Raises ConstraintViolated (unique) for a known person or a repeated key.
+    """
     kinds, hashes = _columns(identities(draft.email, draft.phone))
-    await tx.execute(
+    statement = first_contact.within(
         LEAD_INTAKE,
         lead_id,
         draft.source,
@@ -200,6 +210,12 @@ async def intake(
         actor,
         created_data(draft, origin),
     )
+    return await db.attempt(*statement) - 1
+
+
+async def begin_contact(tx: Db, first_contact: Part) -> int:
+    """Begin the first contact of a lead that is there already; how many that were."""
+    return await tx.execute(*first_contact.within(CONTACT_BEGIN))
 
 
 async def answered(tx: Db, once: Once) -> Answered | None:
@@ -271,12 +287,6 @@ async def add_event_once(
 ) -> None:
     """Append to the timeline, unless a line of this kind with these data is there. The caller holds a lock."""
     await tx.execute(EVENT_ADD_ONCE, lead_id, kind, actor, reason, json.dumps(dict(data)))
-
-
-async def add_events(tx: Db, kind: str, actor: str, lines: Sequence[tuple[UUID, Mapping[str, Any]]]) -> None:
-    """Append to several timelines, one line each."""
-    data = [json.dumps(dict(one)) for _, one in lines]
-    await tx.execute(EVENTS_ADD, [lead_id for lead_id, _ in lines], kind, actor, data)
 
 
 async def identities_of(tx: Db, lead_id: UUID) -> list[Identity]:

@@ -25,6 +25,7 @@ from ccl_service.mail.model import (
 from ccl_service.mail.tokens import Unsubscribe
 from ccl_service.mail.webhook import ProviderEvent
 from ccl_service.platform.db import Db
+from ccl_service.platform.part import Part
 from ccl_service.platform.telemetry import Count, uncounted
 
 #: How the timeline names a fact.
@@ -64,29 +65,8 @@ class FirstContacts:
         self._wake = wake
         self._count = count
 
-    async def start(self, tx: Db, lead_id: UUID, email: str | None, requested_at: datetime | None) -> None:
-        """Queue the first mail; without an address there is none. ``requested_at``: the person's own request."""
-        if email is None:
-            return
-        send = self._new_id()
-        queued = await sql.enrol(
-            tx,
-            enrolment=self._new_id(),
-            send=send,
-            sequence=FIRST_CONTACT,
-            lead_id=lead_id,
-            occasion=OCCASION_INTAKE,
-            requested_at=requested_at,
-            address_hash=identity("email", email).value_hash,
-            lane=_lane(requested_at),
-        )
-        if queued:
-            data = {"send_id": str(send), "sequence": FIRST_CONTACT}
-            await leads.record(tx, lead_id, EventKind.MAIL_QUEUED, ACTOR, data=data)
-            self._count("ccl_first_contacts")
-
-    async def start_many(self, tx: Db, people: Sequence[tuple[UUID, str | None, datetime | None]]) -> None:
-        """Queue the first mails of several new leads: id, e-mail and own request of each."""
+    def start(self, people: Sequence[leads.Newcomer]) -> Part:
+        """Queue their first mails; without an address there is none."""
         first = [
             sql.FirstSend(
                 enrolment=self._new_id(),
@@ -99,14 +79,11 @@ class FirstContacts:
             for lead_id, email, requested_at in people
             if email is not None
         ]
-        queued = await sql.enrol_many(tx, first, sequence=FIRST_CONTACT, occasion=OCCASION_INTAKE) if first else ()
-        lines = [(lead_id, {"send_id": str(send), "sequence": FIRST_CONTACT}) for send, lead_id in queued]
-        if lines:
-            self._count("ccl_first_contacts", by=len(lines))
-            await leads.record_many(tx, EventKind.MAIL_QUEUED, ACTOR, lines)
+        return sql.enrol(first, sequence=FIRST_CONTACT, occasion=OCCASION_INTAKE, actor=ACTOR)
 
-    def committed(self) -> None:
-        """There may be work."""
+    def committed(self, begun: int) -> None:
+        """Count them; there may be work."""
+        self._count("ccl_first_contacts", by=begun)
         self._wake()
 
 

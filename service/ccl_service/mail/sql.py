@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from ccl_service.mail.model import SendState
 from ccl_service.mail.unknown import UnknownSend
 from ccl_service.platform.db import Db
+from ccl_service.platform.part import Part
 from ccl_service.platform.work import WorkTable
 
 #: How soon an unknown send is looked for in the provider's log, in case the webhook does not come.
@@ -25,26 +26,23 @@ SENDS: Final = WorkTable(
     resume="CASE WHEN state = 'quarantined' AND sent_at IS NOT NULL THEN 'unknown' ELSE 'queued' END",
 )
 
+#: The part that an intake's statement takes in: leads in one sequence for one occasion, and their first sends; nothing
+#: for one that was enrolled before. ``begun`` is what the timelines tell of it.
 ENROL: Final = """
--- enrol: one lead in one sequence for one occasion, and its first send; nothing when it was enrolled before
-WITH enrolled AS (
-    INSERT INTO enrolments (id, sequence, lead_id, occasion, requested_at) VALUES ($1, $2, $3, $4, $5)
-    ON CONFLICT (sequence, lead_id, occasion) DO NOTHING RETURNING id)
-INSERT INTO sends (id, enrolment_id, step, lead_id, address_hash, state, lane)
-SELECT $6, id, 0, $3, $7, 'queued', $8 FROM enrolled RETURNING id"""
-
-ENROL_MANY: Final = """
--- enrol_many: several leads in one sequence for one occasion, and their first sends
-WITH person AS (
+person AS (
     SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::timestamptz[], $5::bytea[], $6::smallint[])
         AS person (enrolment, send, lead_id, requested_at, address_hash, lane)),
 enrolled AS (
     INSERT INTO enrolments (id, sequence, lead_id, occasion, requested_at)
     SELECT enrolment, $7, lead_id, $8, requested_at FROM person
-    ON CONFLICT (sequence, lead_id, occasion) DO NOTHING RETURNING id)
-INSERT INTO sends (id, enrolment_id, step, lead_id, address_hash, state, lane)
-SELECT send, enrolment, 0, lead_id, address_hash, 'queued', lane FROM person JOIN enrolled ON id = enrolment
-RETURNING id, lead_id"""
+    ON CONFLICT (sequence, lead_id, occasion) DO NOTHING RETURNING id),
+queued AS (
+    INSERT INTO sends (id, enrolment_id, step, lead_id, address_hash, state, lane)
+    SELECT send, enrolment, 0, lead_id, address_hash, 'queued', lane FROM person JOIN enrolled ON id = enrolment
+    RETURNING id, lead_id),
+begun AS (
+    SELECT lead_id, 'mail.queued' AS kind, $9::text AS actor,
+           jsonb_build_object('send_id', id, 'sequence', $7::text) AS data FROM queued)"""
 
 SEND_PLAN: Final = """
 -- send_plan: what a claimed send is about, as the database clock sees it
@@ -143,9 +141,8 @@ DEPLOYMENT_BIND: Final = """
 INSERT INTO deployment_identity (id) VALUES ($1) ON CONFLICT DO NOTHING"""
 
 
-@dataclass(frozen=True)
-class FirstSend:
-    """An enrolment and its first send, both under new ids."""
+class FirstSend(NamedTuple):
+    """An enrolment and its first send, both under new ids; in the order of ``ENROL``."""
 
     enrolment: UUID
     send: UUID
@@ -183,34 +180,10 @@ class Locked:
     address_hash: bytes
 
 
-async def enrol(
-    tx: Db,
-    *,
-    enrolment: UUID,
-    send: UUID,
-    sequence: str,
-    lead_id: UUID,
-    occasion: str,
-    requested_at: datetime | None,
-    address_hash: bytes,
-    lane: int,
-) -> bool:
-    """Enrol and queue the first step. False when the lead was enrolled for this occasion before."""
-    args = (enrolment, sequence, lead_id, occasion, requested_at, send, address_hash, lane)
-    return await tx.fetchval(ENROL, *args) is not None
-
-
-async def enrol_many(tx: Db, first: Sequence[FirstSend], *, sequence: str, occasion: str) -> list[tuple[UUID, UUID]]:
-    """Enrol and queue the first step of each. Send and lead of those that were not enrolled before."""
-    columns = (
-        [one.enrolment for one in first],
-        [one.send for one in first],
-        [one.lead_id for one in first],
-        [one.requested_at for one in first],
-        [one.address_hash for one in first],
-        [one.lane for one in first],
-    )
-    return [(row["id"], row["lead_id"]) for row in await tx.fetch(ENROL_MANY, *columns, sequence, occasion)]
+def enrol(first: Sequence[FirstSend], *, sequence: str, occasion: str, actor: str) -> Part:
+    """Enrol and queue the first step of each."""
+    columns = ([one[at] for one in first] for at in range(len(FirstSend._fields)))
+    return Part(ENROL, (*columns, sequence, occasion, actor))
 
 
 async def plan(db: Db, send_id: UUID, deployment: str | None) -> Plan | None:

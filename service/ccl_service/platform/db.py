@@ -74,6 +74,10 @@ class Db(abc.ABC):
         count = tag.rsplit(" ", 1)[-1]
         return int(count) if count.isdigit() else 0
 
+    async def attempt(self, sql: str, *args: object) -> int:
+        """``execute`` for a statement that may be refused: a transaction that it is part of goes on all the same."""
+        return await self.execute(sql, *args)
+
     async def executemany(self, sql: str, args: Iterable[Sequence[object]], *, timeout: float | None = None) -> None:
         """Run one statement for each sequence of arguments, all or none."""
         async with self.connection() as con:
@@ -104,6 +108,11 @@ class BoundDb(Db):
 
     def __init__(self, con: "asyncpg.Connection[Any]") -> None:
         self._bound = _Bound(con)
+
+    async def attempt(self, sql: str, *args: object) -> int:
+        """See ``Db``."""
+        async with self.transaction() as tx:
+            return await tx.execute(sql, *args)
 
     def connection(self) -> contextlib.AbstractAsyncContextManager["asyncpg.Connection[Any]"]:
         """The transaction's own."""

@@ -1,16 +1,18 @@
 """One person is one lead, one request counts once, however many arrive at the same time."""
 
 import asyncio
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from ccl_service.leads.model import LeadDraft, LeadState
-from ccl_service.leads.service import Leads
+from ccl_service.leads.service import Leads, Newcomer
 from ccl_service.leads.sql import Once
-from ccl_service.platform.problems import IdempotencyMismatch
+from ccl_service.mail.service import FirstContacts
+from ccl_service.platform.part import Part
+from ccl_service.platform.problems import ConstraintViolated, IdempotencyMismatch
 from tests.service.leads.conftest import NOW
 
 ANN = LeadDraft(first_name="Ann", email="ann@example.com", phone="(312) 555-0142")
@@ -117,14 +119,16 @@ async def test_somebody_who_is_through_gets_no_first_contact_for_a_new_address(l
 
 
 async def test_a_lead_whose_first_contact_cannot_be_queued_is_not_there_either(db: Any, count: Any) -> None:
-    class Broken:
-        async def start(self, *_: object) -> None:
-            raise RuntimeError("no")
+    class ForSomebodyElse(FirstContacts):
+        def start(self, people: Sequence[Newcomer]) -> Part:
+            return super().start([(uuid4(), email, requested_at) for _, email, requested_at in people])
 
-        def committed(self) -> None:
+        def committed(self, _: int) -> None:
             raise AssertionError("nothing was committed")
 
-    broken = Leads(db, Broken(), now=lambda: datetime(2026, 11, 23, tzinfo=UTC), new_id=uuid4)
-    with pytest.raises(RuntimeError):
+    broken = Leads(db, ForSomebodyElse(new_id=uuid4, wake=lambda: None), now=lambda: NOW, new_id=uuid4)
+    with pytest.raises(ConstraintViolated) as refused:
         await broken.accept(ANN, actor="api", once=once("k"))
-    assert [await count(table) for table in ("leads", "lead_keys", "idempotency_keys", "lead_events")] == [0] * 4
+    assert refused.value.kind == "foreign_key"
+    tables = ("leads", "lead_keys", "idempotency_keys", "lead_events", "enrolments", "sends")
+    assert [await count(table) for table in tables] == [0] * 6
