@@ -18,8 +18,9 @@ from ccl_service.leads import service as leads
 from ccl_service.leads.model import EventKind
 from ccl_service.leads.redaction import redact
 from ccl_service.platform.db import Db
+from ccl_service.platform.gate import Fits, always
 from ccl_service.platform.telemetry import Count, uncounted
-from ccl_service.platform.work import Fits, Queue, Work, WorkLoop, always
+from ccl_service.platform.work import Queue, Work, WorkLoop
 
 #: Longer than one request to the model; the loop renews it at a third. A visitor waits that long when a process dies in
 #: the middle of an answer.

@@ -22,9 +22,10 @@ from ccl_service.leads.csv_rows import (
 from ccl_service.leads.model import LeadDraft, Source
 from ccl_service.leads.service import FirstContact
 from ccl_service.platform.db import Db
+from ccl_service.platform.gate import Fits, always
 from ccl_service.platform.problems import CclError
 from ccl_service.platform.telemetry import Count, uncounted
-from ccl_service.platform.work import Fits, Queue, Work, WorkLoop, always
+from ccl_service.platform.work import Queue, Work, WorkLoop
 
 #: Rows per transaction: enough to share its cost, few enough not to keep a concurrent intake of one of them waiting.
 BATCH_ROWS: Final = 500

@@ -75,7 +75,12 @@ async def open_mail(app: web.Application) -> AsyncIterator[Sequence[Worker]]:
         workers = [Worker("sends", loop.run)]
         if (provider_log := _client(MailgunLog, settings, session)) and policy.account:
             settling = Reconciler(
-                app[DB], provider_log, account=policy.account, deployment=policy.deployment, count=count
+                app[DB],
+                provider_log,
+                account=policy.account,
+                deployment=policy.deployment,
+                count=count,
+                fits=app[PROBE].fits,
             )
             workers.append(Worker("unknown-sends", settling.run))
         yield workers

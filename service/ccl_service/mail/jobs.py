@@ -40,10 +40,11 @@ from ccl_service.mail.service import ACTOR, apply_fact
 from ccl_service.mail.tokens import Unsubscribe, issue_unsubscribe
 from ccl_service.mail.zones import zones_of
 from ccl_service.platform.db import Db
+from ccl_service.platform.gate import Fits, always
 from ccl_service.platform.keys import KeyRing
 from ccl_service.platform.problems import TryLater
 from ccl_service.platform.telemetry import Count, uncounted
-from ccl_service.platform.work import Fits, Queue, Work, WorkLoop, always, backoff
+from ccl_service.platform.work import Queue, Work, WorkLoop, backoff
 
 log = structlog.get_logger(__name__)
 

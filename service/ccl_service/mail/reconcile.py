@@ -21,6 +21,7 @@ from ccl_service.mail.service import ACTOR, apply_event, apply_fact, count_event
 from ccl_service.mail.unknown import Judgement, Stretch, UnknownSend, judge, stretches
 from ccl_service.mail.webhook import ProviderEvent
 from ccl_service.platform.db import Db
+from ccl_service.platform.gate import Fits, Gate, always
 from ccl_service.platform.problems import CclError, TryLater
 from ccl_service.platform.telemetry import Count, uncounted
 
@@ -47,18 +48,27 @@ class Reconciler:
     """Looks for unknown sends in the log of ``account``."""
 
     def __init__(
-        self, db: Db, provider_log: Log, *, account: str, deployment: str | None, count: Count = uncounted
+        self,
+        db: Db,
+        provider_log: Log,
+        *,
+        account: str,
+        deployment: str | None,
+        count: Count = uncounted,
+        fits: Fits = always,
     ) -> None:
+        """``fits`` is asked before each look (``platform.gate``)."""
         self._count = count
         self._db, self._log = db, provider_log
         self._account, self._deployment = account, deployment
+        self._gate = Gate("unknown-sends", fits)
         self._away = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Look until ``stop`` is set."""
         while not stop.is_set():
             try:
-                full = await self.look() == BATCH
+                full = await self._gate.open() and await self.look() == BATCH
                 self._away = False
             except CclError as error:
                 full = False

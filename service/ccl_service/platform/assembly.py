@@ -76,19 +76,26 @@ async def open_platform(
     """
     async with contextlib.AsyncExitStack() as stack:
         redis = await _open_redis(settings, stack)
-        platform = await _open_resources(settings, stack, redis=redis, clock=clock)
+        probe = _open_probe(settings, stack)
+        platform = await _open_resources(settings, stack, redis=redis, probe=probe, clock=clock)
         table = whole_table(features, metrics_enabled=settings.metrics_enabled)
         app = build_app(platform, table)
         app[DESCRIPTION] = Description(table, version=VERSION, bounds=bounds(settings))
+        app[PROBE] = probe
         await _add_monitoring(app, settings, stack, role=role, redis=redis, checks=checks)
         app[DEPENDENCIES] = Dependencies(platform.metrics, asyncio.get_running_loop().time, platform.tracer)
         _add_observability(app, settings, role=role, redis=redis)
         instance = Instance(_pod(settings), settings.ccl_revision, role)
-        yield Service(app, _workers(app, platform, instance), platform.metrics, platform.phase)
+        yield Service(app, _workers(app, platform, instance, probe), platform.metrics, platform.phase)
 
 
 async def _open_resources(
-    settings: Settings, stack: contextlib.AsyncExitStack, *, redis: RedisCounts | None, clock: Clock
+    settings: Settings,
+    stack: contextlib.AsyncExitStack,
+    *,
+    redis: RedisCounts | None,
+    probe: DatabaseProbe,
+    clock: Clock,
 ) -> Platform:
     metrics, loop = Metrics(), asyncio.get_running_loop()
     tracer = _open_tracer(settings, stack)
@@ -109,7 +116,7 @@ async def _open_resources(
         settings=settings,
         db=db,
         keys=keys,
-        directory=Directory(db, clock=loop.time),
+        directory=Directory(db, clock=loop.time, fits=probe.fits),
         limiter=limiter,
         metrics=metrics,
         clock=clock,
@@ -120,17 +127,17 @@ async def _open_resources(
     )
 
 
-def _workers(app: web.Application, platform: Platform, instance: Instance) -> tuple[Worker, ...]:
+def _workers(app: web.Application, platform: Platform, instance: Instance, probe: DatabaseProbe) -> tuple[Worker, ...]:
     """What keeps the resources up to date beside the requests."""
     replicas = platform.replicas
     return (
         Worker("keys", platform.keys.run, serves=True),
         Worker("key-use", platform.directory.run, serves=True),
         Worker("limits", platform.limiter.run, serves=True),
-        Worker("heartbeat", Heartbeat(platform.db, instance).run, serves=True),
+        Worker("heartbeat", Heartbeat(platform.db, instance, fits=probe.fits).run, serves=True),
         Worker("load", platform.shedder.run, serves=True),
         *((Worker("replicas", replicas.run, serves=True),) if replicas else ()),
-        *(loops(app, platform.settings, instance) if platform.settings.metrics_enabled else ()),
+        *(loops(app, platform.settings, instance, fits=probe.fits) if platform.settings.metrics_enabled else ()),
     )
 
 
@@ -139,6 +146,12 @@ async def _open_db(settings: Settings, stack: contextlib.AsyncExitStack, watch: 
     await db.open()
     stack.push_async_callback(db.close)
     return db
+
+
+def _open_probe(settings: Settings, stack: contextlib.AsyncExitStack) -> DatabaseProbe:
+    probe = DatabaseProbe(settings.database_url.get_secret_value(), clock=asyncio.get_running_loop().time)
+    stack.push_async_callback(probe.close)
+    return probe
 
 
 async def _open_replicas(
@@ -188,10 +201,7 @@ async def _add_monitoring(
     register_all(registry, Subject(settings, app[DB], redis, app[CLOCK]))
     for name, check in checks.items():
         registry.register(name, check)
-    loop = asyncio.get_running_loop()
-    probe = DatabaseProbe(settings.database_url.get_secret_value(), clock=loop.time)
-    stack.push_async_callback(probe.close)
-    app[PROBE], app[CHECKS], app[ROLE], app[STARTED] = probe, registry, role, loop.time()
+    app[CHECKS], app[ROLE], app[STARTED] = registry, role, asyncio.get_running_loop().time()
 
 
 def _open_tracer(settings: Settings, stack: contextlib.AsyncExitStack) -> OtelTracer | None:

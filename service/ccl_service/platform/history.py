@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 
 from ccl_service.platform.db import Db
+from ccl_service.platform.gate import Fits, Gate, always
 from ccl_service.platform.instances import Instance
 from ccl_service.platform.performance import milliseconds
 from ccl_service.platform.problems import CclError
@@ -73,8 +74,10 @@ log = structlog.get_logger("ccl.history")
 class Recorder:
     """Writes this process's row every minute, and the last one at the end."""
 
-    def __init__(self, db: Db, instance: Instance, metrics: Metrics) -> None:
+    def __init__(self, db: Db, instance: Instance, metrics: Metrics, *, fits: Fits = always) -> None:
+        """``fits`` is asked before each row (``platform.gate``)."""
         self._db, self._instance, self._metrics = db, instance, metrics
+        self._gate = Gate("history", fits)
         self._before: dict[str, float] = {}
 
     async def record(self, *, ahead: timedelta = timedelta()) -> bool:
@@ -103,7 +106,7 @@ class Recorder:
                 await asyncio.wait_for(stop.wait(), EVERY.total_seconds())
             try:
                 # a minute that has a row already is not this process's last: the next one, which it will not see, is
-                if not await self.record() and stop.is_set():
+                if await self._gate.open() and not await self.record() and stop.is_set():
                     await self.record(ahead=EVERY)
             except CclError as exc:
                 log.warning("history not written", action="history:record:missed", code=exc.code)

@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 
 from ccl_service.platform.db import Db
+from ccl_service.platform.gate import Fits, Gate, always
 from ccl_service.platform.problems import CclError
 
 BEAT: Final = timedelta(seconds=10)
@@ -55,9 +56,11 @@ async def live_instances(db: Db) -> int:
 class Heartbeat:
     """Writes the row every ten seconds and takes it away at the end."""
 
-    def __init__(self, db: Db, instance: Instance) -> None:
+    def __init__(self, db: Db, instance: Instance, *, fits: Fits = always) -> None:
+        """``fits`` is asked before each beat (``platform.gate``)."""
         self._db = db
         self._instance = instance
+        self._gate = Gate("heartbeat", fits)
 
     async def beat(self) -> None:
         """Write once. Raises DatabaseUnavailable."""
@@ -67,7 +70,8 @@ class Heartbeat:
         """Beat until ``stop``; a database that is away costs beats, nothing else."""
         while not stop.is_set():
             try:
-                await self.beat()
+                if await self._gate.open():
+                    await self.beat()
             except CclError as exc:
                 log.warning("beat missed", action="instance:beat:missed", code=exc.code)
             try:
@@ -75,6 +79,7 @@ class Heartbeat:
             except TimeoutError:
                 continue
         try:
-            await self._db.execute(FORGET_SQL, self._instance.pod)
+            if await self._gate.open():
+                await self._db.execute(FORGET_SQL, self._instance.pod)
         except CclError as exc:
             log.warning("row left to expire", action="instance:row:left", code=exc.code)

@@ -16,6 +16,7 @@ from ccl_service.platform.config import Settings
 from ccl_service.platform.database_view import read_database
 from ccl_service.platform.db import Db, PoolDb
 from ccl_service.platform.dependencies import Dependencies
+from ccl_service.platform.gate import Fits
 from ccl_service.platform.http import (
     CLOCK,
     DB,
@@ -157,14 +158,14 @@ def observe_process(app: web.Application, settings: Settings, *, role: Role) -> 
     watch_disks(metrics)
 
 
-def loops(app: web.Application, settings: Settings, instance: Instance) -> tuple[Worker, ...]:
+def loops(app: web.Application, settings: Settings, instance: Instance, *, fits: Fits) -> tuple[Worker, ...]:
     """What every process does for its own observation."""
     metrics, db = app[METRICS], app[DB]
     found = [
         Worker("loop-lag", LoopLag(metrics).run, serves=True),
         Worker("health", HealthSampler(app[HEALTH], metrics).run, serves=True),
-        Worker("performance", Publisher(db, instance.pod, metrics.windows).run, serves=True),
-        Worker("history", history.Recorder(db, instance, metrics).run, serves=True),
+        Worker("performance", Publisher(db, instance.pod, metrics.windows, fits=fits).run, serves=True),
+        Worker("history", history.Recorder(db, instance, metrics, fits=fits).run, serves=True),
     ]
     if settings.public_base_url and settings.public_base_url.startswith("https://"):
         found.append(Worker("certificate", CertificateWatch(metrics, settings.public_base_url).run, serves=True))

@@ -15,6 +15,7 @@ import structlog
 from pydantic import TypeAdapter, ValidationError
 
 from ccl_service.platform.db import Db
+from ccl_service.platform.gate import Fits, Gate, always
 from ccl_service.platform.instances import ALIVE_FOR
 from ccl_service.platform.problems import CclError
 from ccl_service.platform.telemetry.histogram import ERROR
@@ -60,8 +61,10 @@ class Fleet:
 class Publisher:
     """Publishes this process's windows."""
 
-    def __init__(self, db: Db, pod: str, windows: Windows) -> None:
+    def __init__(self, db: Db, pod: str, windows: Windows, *, fits: Fits = always) -> None:
+        """``fits`` is asked before each publication (``platform.gate``)."""
         self._db, self._pod, self._windows = db, pod, windows
+        self._gate = Gate("performance", fits)
 
     async def publish(self) -> None:
         """Write once. Raises DatabaseUnavailable."""
@@ -72,7 +75,8 @@ class Publisher:
         """Publish until ``stop``; a database that is away costs a publication, nothing else."""
         while not stop.is_set():
             try:
-                await self.publish()
+                if await self._gate.open():
+                    await self.publish()
             except CclError as exc:
                 log.warning("performance not published", action="performance:publish:missed", code=exc.code)
             try:

@@ -17,6 +17,7 @@ from uuid import UUID, uuid4
 import structlog
 
 from ccl_service.platform.db import Db
+from ccl_service.platform.gate import Fits, Gate, always
 from ccl_service.platform.problems import CclError, TryLater
 from ccl_service.platform.telemetry import Count, uncounted
 
@@ -199,15 +200,6 @@ def backoff(attempts: int, *, first: timedelta, most: timedelta, jitter: float) 
     return whole * (0.5 + jitter / 2)
 
 
-#: Whether this version may work on the schema that the database holds now.
-Fits = Callable[[], Awaitable[bool]]
-
-
-async def always() -> bool:
-    """``Fits`` of a loop that need not ask."""
-    return True
-
-
 class _Again(Enum):
     """When a loop looks for work again."""
 
@@ -240,7 +232,7 @@ class WorkLoop:
     ) -> None:
         """``prepare`` runs before the first claim, again after every failure, until it succeeds once.
 
-        ``fits`` is asked before each claim: nothing is claimed on a schema that has left this version behind.
+        ``fits`` is asked before each claim (``platform.gate``).
         """
         self._queue = queue
         self._handle = handle
@@ -249,7 +241,7 @@ class WorkLoop:
         #: Slots that only lane 0 may fill: a fifth, so that a long campaign never keeps a person waiting.
         self._reserved = -(-slots // 5) if slots > 1 else 0
         self._away = False
-        self._fits, self._held = fits, False
+        self._gate = Gate(self.name, fits)
         self._new_id, self._jitter = new_id, jitter
         self._prepare = prepare
         self._woken = asyncio.Event()
@@ -287,7 +279,7 @@ class WorkLoop:
         free = self._slots - before
         if free <= 0:
             return _Again.WHEN_FREE
-        if await self._holds_back():
+        if not await self._gate.open():
             return _Again.AT_POLL
         try:
             if self._prepare:
@@ -310,16 +302,6 @@ class WorkLoop:
         if more and len(self._running) < before + len(works):
             return _Again.AT_ONCE  # a slot became free while the database was asked
         return _Again.WHEN_FREE if more else _Again.AT_POLL
-
-    async def _holds_back(self) -> bool:
-        """Whether the schema forbids to claim; told when that changes."""
-        held = not await self._fits()
-        if held and not self._held:
-            log.warning("schema does not fit, nothing is claimed", action="work.held_back", table=self.name)
-        elif self._held and not held:
-            log.info("work goes on", action="work.goes_on", table=self.name)
-        self._held = held
-        return held
 
     async def _pause(self, stopped: asyncio.Task[Any], again: _Again) -> None:
         """Until woken or stopped, or until a slot is free when more may be due; for one poll at most."""

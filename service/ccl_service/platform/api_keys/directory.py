@@ -15,6 +15,7 @@ import structlog
 from ccl_service.platform.api_keys.model import Grant
 from ccl_service.platform.api_keys.sql import GRANT, USED
 from ccl_service.platform.db import Db
+from ccl_service.platform.gate import Fits, Gate, always
 from ccl_service.platform.problems import CclError
 from ccl_service.platform.route import Scope
 
@@ -36,9 +37,10 @@ class _Remembered:
 class Directory:
     """The keys that are valid now, by prefix."""
 
-    def __init__(self, db: Db, *, clock: Callable[[], float]) -> None:
-        """``clock`` in seconds, monotonic."""
+    def __init__(self, db: Db, *, clock: Callable[[], float], fits: Fits = always) -> None:
+        """``clock`` in seconds, monotonic; ``fits`` is asked before last uses are noted (``platform.gate``)."""
         self._db = db
+        self._gate = Gate("key-use", fits)
         self._clock = clock
         self._known: dict[str, _Remembered] = {}
         self._asking: dict[str, asyncio.Task[Grant | None]] = {}
@@ -105,7 +107,8 @@ class Directory:
         while not stop.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), WRITE_SECONDS)
-            await self.write_used()
+            if await self._gate.open():
+                await self.write_used()
 
 
 def _known(scopes: Iterable[str]) -> frozenset[Scope]:

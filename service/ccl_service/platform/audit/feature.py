@@ -12,6 +12,7 @@ from ccl_service.platform.audit.sealer import Sealed, Sealer
 from ccl_service.platform.audit.service import Audit
 from ccl_service.platform.http import CLOCK, DB, KEYS, METRICS
 from ccl_service.platform.lifecycle import Feature, Worker
+from ccl_service.platform.monitoring import PROBE
 
 
 @contextlib.asynccontextmanager
@@ -27,7 +28,7 @@ async def open_audit(app: web.Application) -> AsyncIterator[Sequence[Worker]]:
     for kind in ("forged", "interrupted"):
         metrics.count("ccl_audit_faults", kind, by=0)  # so that the first fault is an increase
     app[AUDIT] = Audit(app[KEYS], now=app[CLOCK], new_id=uuid4)
-    sealer = Sealer(app[DB], app[KEYS], now=app[CLOCK], on_sealed=count)
+    sealer = Sealer(app[DB], app[KEYS], now=app[CLOCK], on_sealed=count, fits=app[PROBE].fits)
     yield (Worker("audit-sealer", sealer.run),)
 
 

@@ -31,6 +31,7 @@ from ccl_service.platform.audit.model import (
     state_content,
 )
 from ccl_service.platform.db import Db
+from ccl_service.platform.gate import Fits, Gate, always
 from ccl_service.platform.keys import KeyRing
 from ccl_service.platform.problems import CclError
 
@@ -67,8 +68,9 @@ class Sealer:
         batch_rows: int = BATCH_ROWS,
         frozen_after: timedelta = FROZEN_AFTER,
         on_sealed: Callable[[Sealed], None] = lambda _: None,
+        fits: Fits = always,
     ) -> None:
-        """``on_sealed`` is told of every batch after it was committed.
+        """``on_sealed`` is told of every batch after it was committed; ``fits`` is asked before each.
 
         A process that does nothing for ``frozen_after`` in the middle of a batch loses the batch and its turn.
         """
@@ -79,6 +81,7 @@ class Sealer:
         milliseconds = round(frozen_after.total_seconds() * 1000)
         self._lease = f"SET LOCAL idle_in_transaction_session_timeout = {milliseconds}"
         self._on_sealed = on_sealed
+        self._gate = Gate("audit-sealer", fits)
         self._last: int | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -86,7 +89,7 @@ class Sealer:
         away = False
         while not stop.is_set():
             try:
-                sealed = await self.seal()
+                sealed = await self.seal() if await self._gate.open() else None
                 away = False
             except CclError as exc:
                 if not away:  # once, not at every turn
