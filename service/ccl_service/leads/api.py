@@ -174,6 +174,7 @@ ROUTES: Final = (
         scope=Scope.LEADS_WRITE,
         body=LeadDraft,
         body_limit=LEAD_BYTES,
+        body_depth=3,
         headers=(
             Header(
                 "Idempotency-Key",

@@ -10,7 +10,7 @@ from uuid import UUID
 from aiohttp import StreamReader, web
 from pydantic import BaseModel, ValidationError
 
-from ccl_service.platform.json_input import clean_text, decode_json
+from ccl_service.platform.json_input import MAX_DEPTH, clean_text, decode_json
 from ccl_service.platform.problems import (
     FieldError,
     Malformed,
@@ -101,7 +101,9 @@ async def parse_json(request: web.Request, model: type[M]) -> M:
     """
     if request.content_type != "application/json":
         raise UnsupportedType("send application/json")
-    return validate(decode_json(await read_body(request)), model)
+    route = request.get(ROUTE)
+    depth = MAX_DEPTH if route is None else route.body_depth
+    return validate(decode_json(await read_body(request), depth=depth), model)
 
 
 def parse_query(request: web.Request, model: type[M]) -> M:

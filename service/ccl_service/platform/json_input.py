@@ -1,7 +1,7 @@
 """JSON from outside: RFC 8259 and nothing beyond it, every text cleaned, at a bounded price. Pure.
 
-While a text is read the process does nothing else. How long it may be is its route's business; that its price does not
-depend on what it is made of is this module's.
+While a text is read the process does nothing else. How long it may be, and how deeply nested, is its route's business;
+that its price does not depend on what it is made of is this module's.
 """
 
 import json
@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from ccl_service.platform.fields import clean
 from ccl_service.platform.problems import FieldError, Malformed, ValidationFailed
 
+#: How deeply a text may be nested of which nobody says what it holds.
 MAX_DEPTH: Final = 32
 #: Values of one document: an empty object or array counts as one, any other as those that it holds.
 MOST_VALUES: Final = 10_000
@@ -23,8 +24,11 @@ _TEXT: Final = re.compile(rb'"[^"\\]*+(?:\\.?[^"\\]*+)*+"?', re.DOTALL)
 Path = tuple[str | int, ...]
 
 
-def decode_json(raw: bytes) -> Any:
-    """The value, with text in NFC. Raises Malformed or ValidationFailed."""
+def decode_json(raw: bytes, *, depth: int = MAX_DEPTH) -> Any:
+    """The value, with text in NFC; ``depth``: how many objects and arrays may stand in each other.
+
+    Raises Malformed or ValidationFailed.
+    """
     # counted before they are made: a process with millions of objects is slow to look for garbage among more of them
     if _marks(raw) > MOST_VALUES and _marks(_TEXT.sub(b"", raw)) > MOST_VALUES:
         raise Malformed(f"holds more than {MOST_VALUES} values")
@@ -37,7 +41,7 @@ def decode_json(raw: bytes) -> Any:
     except (RecursionError, ValueError) as exc:
         # ValueError: a number with more digits than Python converts
         raise Malformed("the body is not JSON that can be taken") from exc
-    return _walk(value, ())
+    return _walk(value, (), depth)
 
 
 def clean_text(text: str, path: Path, where: str = "body") -> str:
@@ -64,16 +68,16 @@ def _no_constant(name: str) -> Any:
     raise Malformed(f"{name} is not JSON")
 
 
-def _walk(value: Any, path: Path) -> Any:
-    if len(path) >= MAX_DEPTH and isinstance(value, dict | list):
-        raise Malformed(f"nested deeper than {MAX_DEPTH}")
+def _walk(value: Any, path: Path, depth: int) -> Any:
+    if len(path) >= depth and isinstance(value, dict | list):
+        raise Malformed(f"nested deeper than {depth}")
     if isinstance(value, str):
         return clean_text(value, path)
     if isinstance(value, dict):
         # once more, for keys that differ in how their letters are composed and in nothing else
-        return _unique([(clean_text(k, path), _walk(v, (*path, k))) for k, v in value.items()])
+        return _unique([(clean_text(k, path), _walk(v, (*path, k), depth)) for k, v in value.items()])
     if isinstance(value, list):
-        return [_walk(v, (*path, n)) for n, v in enumerate(value)]
+        return [_walk(v, (*path, n), depth) for n, v in enumerate(value)]
     if isinstance(value, float) and not math.isfinite(value):
         raise Malformed("a number is too large")
     return value

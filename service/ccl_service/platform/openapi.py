@@ -167,6 +167,9 @@ def _bounds(row: Route, bounds: Bounds) -> dict[str, Any]:
         most = largest_body(row, bounds.body_bytes)
         words.append(f"At most {most} bytes.")
         told["x-ccl-body-limit"] = most
+    if row.body is not None:
+        words.append(f"Nested at most {row.body_depth} deep.")
+        told["x-ccl-body-depth"] = row.body_depth
     return {"description": " ".join(words), **told} if words else {}
 
 

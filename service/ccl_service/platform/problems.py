@@ -121,7 +121,7 @@ class Malformed(
     code="VALIDATION_002",
     status=400,
     title="The request cannot be read",
-    remedy="Send HTTP/1.1, and JSON in UTF-8 without repeated keys, not nested deeper than 32.",
+    remedy="Send HTTP/1.1, and JSON in UTF-8 without repeated keys, nested no deeper than the route takes.",
 ):
     """What came is not HTTP, not JSON, or not UTF-8."""
 

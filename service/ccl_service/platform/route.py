@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from pydantic import BaseModel
 
+from ccl_service.platform.json_input import MAX_DEPTH
 from ccl_service.platform.limits import LimitClass
 from ccl_service.platform.problems import CclError
 
@@ -109,7 +110,9 @@ class Route:
     ``response``, ``status`` (of success), ``also`` (its other answers), ``links``, ``errors`` (those of its own, beyond
     what its policy implies), the media types and ``summary`` make the OpenAPI document; the handler parses with
     ``parse_json`` and ``parse_query``. ``body_example`` and ``example`` show bodies and answers that are texts.
-    ``body_limit`` in bytes is explained at ``largest_body``. ``audit`` is the action that the audit trail records.
+    ``body_limit`` in bytes is explained at ``largest_body``. ``body_depth`` is how many objects and arrays of JSON may
+    stand in each other: as many as in ``body`` and one more, so that a list in the place of a text is refused as that
+    field's; ``MAX_DEPTH`` where others choose what stands there. ``audit`` is the action that the audit trail records.
     """
 
     method: str
@@ -122,6 +125,7 @@ class Route:
     scope: Scope | None = None
     audit: str | None = None
     body_limit: int | None = None
+    body_depth: int = MAX_DEPTH
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     headers: tuple[Header, ...] = ()

@@ -16,6 +16,7 @@ from ccl_service.mail.model import Accepted, NoAnswer
 from ccl_service.mail.service import apply_event
 from ccl_service.mail.webhook import ProviderEvent
 from ccl_service.platform.http import DB
+from ccl_service.platform.json_input import MAX_DEPTH
 from ccl_service.platform.problems import DatabaseUnavailable
 from hack.fakes.webhooks import event_payload
 from tests.service.mail.conftest import SIGNING_KEY
@@ -52,6 +53,20 @@ async def test_a_delivery_is_applied_and_its_repeat_is_200(client: Any, desk: De
     assert (second.status, await second.json()) == (200, {"applied": False})
     assert (await desk.send())["state"] == "delivered"
     assert (await desk.kinds()).count("mail.delivered") == 1
+
+
+def nested(levels: int) -> Any:
+    return {} if levels == 1 else {"more": nested(levels - 1)}
+
+
+@pytest.mark.parametrize(("levels", "status"), [(MAX_DEPTH, 200), (MAX_DEPTH + 1, 406)])
+async def test_variables_of_others_may_be_nested_as_deeply_as_any_json(
+    client: Any, sent: Any, levels: int, status: int
+) -> None:
+    # the body, its event and its variables are three of them
+    variables = {"send_id": str(sent), "theirs": nested(levels - 3)}
+    answer = await client.post(URL, json=payload("delivered", sent, **{"user-variables": variables}))
+    assert answer.status == status
 
 
 async def test_twenty_copies_at_once_take_effect_once(client: Any, desk: Desk, sent: Any) -> None:

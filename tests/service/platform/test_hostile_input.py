@@ -266,6 +266,28 @@ async def test_a_body_beyond_its_routes_limit_is_413_before_it_comes(
     assert await announced(client, row, largest_body(row, BODY_LIMIT_BYTES) + 1, headers) == 413
 
 
+def nested(depth: int) -> bytes:
+    return b'{"text":' * (depth - 1) + b"[]" + b"}" * (depth - 1)
+
+
+#: Whoever signs is told no more than that the body is not acceptable: see the tests of webhooks.
+TOLD = [row for row in TABLE if row.body and row.auth != "signature"]
+
+
+@pytest.mark.parametrize("row", TOLD, ids=lambda row: row.path)
+async def test_a_body_is_read_down_to_its_routes_depth_and_not_beyond(
+    client: Client, root: dict[str, str], visitor: dict[str, str], row: Route
+) -> None:
+    path = row.path.replace("{id}", "00000000-0000-0000-0000-000000000000")
+    headers = (visitor if row.auth == "visitor" else root) | {"Content-Type": JSON}
+    said = []
+    for depth in (row.body_depth, row.body_depth + 1):
+        async with client.request(row.method, path, data=nested(depth), headers=headers) as answer:
+            said.append((answer.status, (await answer.json())["detail"]))
+    (allowed, _), refused = said
+    assert (allowed, *refused) == (422, 400, f"nested deeper than {row.body_depth}")
+
+
 @pytest.mark.parametrize("row", [row for row in TABLE if row.body or row.consumes != JSON], ids=lambda row: row.path)
 async def test_a_form_with_files_is_not_taken_anywhere(
     client: Client, root: dict[str, str], visitor: dict[str, str], row: Route

@@ -71,13 +71,13 @@ def bodies(row: Route) -> Iterator[tuple[str, bytes]]:
         yield f"{name} as {field or 'the body'}", around % WORST[name](size - len(around))
 
 
-def seconds(raw: bytes, model: type[BaseModel]) -> float:
+def seconds(raw: bytes, model: type[BaseModel], depth: int) -> float:
     """Of this thread's own time; the best of three, because what else the machine does is not the body's fault."""
     taken = []
     for _ in range(3):
         start = time.thread_time()
         with contextlib.suppress(CclError):
-            validate(decode_json(raw), model)
+            validate(decode_json(raw, depth=depth), model)
         taken.append(time.thread_time() - start)
         if taken[-1] < MOST_SECONDS:
             break
@@ -87,5 +87,5 @@ def seconds(raw: bytes, model: type[BaseModel]) -> float:
 @pytest.mark.parametrize("row", ROWS, ids=[row.path for row in ROWS])
 def test_the_worst_body_that_a_route_takes_holds_nobody_up(row: Route) -> None:
     assert row.body is not None
-    slow = {name: round(spent, 3) for name, raw in bodies(row) if (spent := seconds(raw, row.body)) >= MOST_SECONDS}
-    assert slow == {}
+    spent = {name: round(seconds(raw, row.body, row.body_depth), 3) for name, raw in bodies(row)}
+    assert {name: each for name, each in spent.items() if each >= MOST_SECONDS} == {}

@@ -101,11 +101,16 @@ def test_a_number_that_is_none_is_refused(raw: bytes) -> None:
         decode_json(raw)
 
 
-def test_nesting_is_taken_up_to_its_limit_and_no_further() -> None:
-    decode_json(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH)
-    for depth in (MAX_DEPTH + 1, 100_000):
+@pytest.mark.parametrize("most", [1, 2, MAX_DEPTH])
+@pytest.mark.parametrize(("opening", "end"), [(b"[", b"]"), (b'{"a":', b"}")])
+def test_nesting_is_taken_up_to_its_limit_and_no_further(most: int, opening: bytes, end: bytes) -> None:
+    def nested(depth: int) -> bytes:
+        return opening * (depth - 1) + b"[]" + end * (depth - 1)
+
+    decode_json(nested(most), depth=most)
+    for depth in (most + 1, 100_000):
         with pytest.raises(Malformed):
-            decode_json(b"[" * depth + b"]" * depth)
+            decode_json(nested(depth), depth=most)
 
 
 @pytest.mark.parametrize(

@@ -180,6 +180,13 @@ def test_what_takes_a_body_names_how_large_it_may_be(path: str, most: int) -> No
     assert at(path, "post")["x-ccl-body-limit"] == most
 
 
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.method} {row.path}")
+def test_what_takes_json_names_how_deeply_it_may_be_nested(row: Route) -> None:
+    told = operation(row)
+    assert told.get("x-ccl-body-depth") == (row.body_depth if row.body else None)
+    assert (f"Nested at most {row.body_depth} deep." in told.get("description", "")) == bool(row.body)
+
+
 def test_what_needs_a_key_names_the_scope() -> None:
     assert at("/api/leads", "post")["security"] == [{"bearerKey": ["leads:write"]}, {"apiKey": ["leads:write"]}]
     assert at("/api/keys", "post")["security"] == [{"bearerKey": ["root"]}, {"apiKey": ["root"]}]

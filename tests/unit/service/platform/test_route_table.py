@@ -1,8 +1,10 @@
 """The table that ships: no row without a policy, nothing described that is not there."""
 
 import importlib
+import math
 import pkgutil
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +14,7 @@ import ccl_service
 from ccl_service.main import route_table
 from ccl_service.platform.bounds import default_bounds
 from ccl_service.platform.description import Description
+from ccl_service.platform.json_input import MAX_DEPTH
 from ccl_service.platform.limits import LimitClass
 from ccl_service.platform.problems import CclError, descendants, meaning
 from ccl_service.platform.route import JSON, Auth, Priority, Route, Scope, largest_body
@@ -84,6 +87,28 @@ def test_nobody_sends_much_before_having_shown_a_key() -> None:
 
 def test_every_row_with_a_json_body_says_how_large_it_may_be() -> None:
     assert [row.path for row in TABLE if row.body is not None and row.consumes == JSON and not row.body_limit] == []
+
+
+def deepest(schema: Mapping[str, Any], whole: Mapping[str, Any]) -> float:
+    """How many objects and arrays stand in each other at most; infinite when others choose what stands there."""
+    if "$ref" in schema:
+        return deepest(whole["$defs"][schema["$ref"].rpartition("/")[2]], whole)
+    match schema.get("type"):
+        case "array":
+            return 1 + deepest(schema["items"], whole)
+        case "object" if schema.get("additionalProperties") is False:
+            return 1 + max(deepest(one, whole) for one in schema["properties"].values())
+        case "object":
+            return math.inf
+        case _:
+            return max((deepest(one, whole) for one in schema.get("anyOf", ())), default=0)
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE if row.body], ids=lambda row: f"{row.method} {row.path}")
+def test_a_json_body_may_be_nested_one_deeper_than_its_model(row: Route) -> None:
+    assert row.body is not None
+    whole = row.body.model_json_schema()
+    assert row.body_depth == min(deepest(whole, whole) + 1, MAX_DEPTH)
 
 
 def test_the_setting_lowers_the_limit_of_json_and_not_that_of_files() -> None:
