@@ -1,8 +1,32 @@
-"""Files that hold secrets."""
+"""Files that hold secrets, and files as locks between processes."""
 
+import fcntl
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+
+from hack.run import progress
+
+
+@contextmanager
+def locked(place: Path, *, shared: bool = False, doing: str = "") -> Iterator[None]:
+    """Hold the lock of a file or folder that is there; waits for its holder. A killed holder lets go by itself.
+
+    Several may hold it ``shared`` at once. ``doing``: what a holder does, where that may take long enough to be told.
+    """
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    handle = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with progress(f"waiting for another process that is {doing}") if doing else nullcontext():
+                fcntl.flock(handle, kind)
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_private(place: Path, text: str) -> None:

@@ -3,7 +3,8 @@
 Usage: python -m hack.test all|unit|service|operator|charts|e2e [pytest arguments]
 
 What this machine lacks is told first. Static checks come next because they are quick; all tests then share one pytest
-run, so that its closing line is the last thing printed. The node binary builds in the background from the first moment.
+run, so that its closing line is the last thing printed. What is built for the tests is built beside them from the
+first moment.
 """
 
 import os
@@ -11,13 +12,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Final
 
 from hack.cluster import choice
 from hack.cluster.build import building, require_tools
+from hack.demo.install import IMAGES
+from hack.images.catalog import UNREADY
 from hack.packages import ensure_programs
+from hack.prepare import preparing
 from hack.run import Command, Failure, main_with_errors
 
 ROOT: Final = Path(__file__).parent.parent
@@ -76,11 +80,18 @@ def run(part: str, arguments: Sequence[str]) -> int:
         choice.decide(choice.look())
     if part in BUILT:
         require_tools()
-    with building() if part in BUILT else nullcontext():
+    with _building(part):
         ensure_programs(PROGRAMS.get(part, {}))
         if part in {"all", "unit"}:
             static_checks()
         return tests(part, arguments)
+
+
+def _building(part: str) -> AbstractContextManager[None]:
+    """What is built beside the tests that do not need it yet."""
+    if part in CLUSTER:
+        return preparing(*IMAGES, UNREADY)
+    return building() if part in BUILT else nullcontext()
 
 
 def tests(part: str, arguments: Sequence[str]) -> int:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from hack.cluster import up
 from hack.demo.install import IMAGES, Kubectl, install_demo, install_operator, run_in_cluster, wait_promoted
 from hack.images import build_and_load
+from hack.prepare import preparing
 from hack.run import main_with_errors, progress
 
 NAMESPACE, NAME = "loans", "ccl"
@@ -18,9 +19,10 @@ def say(line: str) -> None:
 
 def main() -> int:
     """Entry point."""
-    cluster = up()
+    with preparing(*IMAGES):
+        cluster = up()
+        images = build_and_load(cluster, IMAGES)
     kubectl = Kubectl(cluster)
-    images = build_and_load(cluster, IMAGES)
     with progress("installing the operator with Helm", usually="10 s"):
         install_operator(cluster, images)
     with progress(f"CclDeployment {NAMESPACE}/{NAME}", usually="30 s"):

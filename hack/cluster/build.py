@@ -109,6 +109,12 @@ def helm_binary() -> Path:
     return _installed("helm", HELM, "2 min the first time on 2 cores")
 
 
+def helm_alone() -> Path:
+    """Helm from PATH, else built."""
+    found = shutil.which("helm")
+    return Path(found) if found else helm_binary()
+
+
 def kind_binary() -> Path:
     """kind at <cache>/bin/kind, built when missing; its version pins the node image."""
     return _installed("kind", KIND, "1 min the first time")

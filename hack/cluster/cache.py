@@ -4,7 +4,6 @@ An entry is made in a scratch folder and renamed when complete, so that a cut-of
 a file lock lets several processes ask for the same entry at once.
 """
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Final
 
 import psutil
+
+from hack.files import locked
 
 KEY_LENGTH: Final = 12
 #: What a cluster and all that is built for it take.
@@ -52,13 +53,11 @@ def _flat(inputs: Iterable[str | bytes | Path]) -> Iterator[bytes]:
 
 
 @contextmanager
-def lock(name: str, *, shared: bool = False) -> Iterator[None]:
-    """Hold the lock of that name across processes; waits for its holder. A killed holder lets go by itself.
-
-    Several may hold it ``shared`` at once.
-    """
-    with (folder() / f"{name}.lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+def lock(name: str, *, shared: bool = False, doing: str = "") -> Iterator[None]:
+    """Hold the lock of that name, as ``locked``."""
+    place = folder() / f"{name}.lock"
+    place.touch()
+    with locked(place, shared=shared, doing=doing):
         yield
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +22,11 @@ LEFT: Final = """\
 @dataclass(frozen=True)
 class Existing:
     """Somebody else's cluster."""
+
+    def prepare(self) -> None:
+        """The programs that talk to it."""
+        build.kubectl_alone()
+        build.helm_alone()
 
     def up(self) -> Cluster:
         """Ask, then hand out the current context. Raises Failure when it is refused or does not answer."""
@@ -75,7 +79,7 @@ def _cluster(kubeconfig: Path) -> Cluster:
         provider="existing",
         kubeconfig=kubeconfig,
         kubectl=build.kubectl_alone(),
-        helm=Path(shutil.which("helm") or build.helm_binary()),
+        helm=build.helm_alone(),
         audit_log=None,
         enforces_network_policy=False,
     )

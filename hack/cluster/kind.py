@@ -39,6 +39,12 @@ nodes:
 class Kind:
     """kind behind the verbs of provider.py."""
 
+    def prepare(self) -> None:
+        """kind, and the programs that talk to the cluster."""
+        _kind()
+        build.kubectl_alone()
+        build.helm_alone()
+
     def up(self) -> Cluster:
         """Reuse the healthy cluster, else delete what is there and create it."""
         with cache.lock("cluster"):
@@ -108,7 +114,7 @@ def _cluster() -> Cluster:
         provider="kind",
         kubeconfig=kubeconfig_file(),
         kubectl=build.kubectl_alone(),
-        helm=Path(shutil.which("helm") or build.helm_binary()),
+        helm=build.helm_alone(),
         # In the node, where a container wrote it as root.
         audit_log=("docker", "exec", NODE, "cat", "/var/log/ccl-audit/audit.log"),
         enforces_network_policy=True,

@@ -41,6 +41,9 @@ def answers(kubectl: Path, kubeconfig: Path) -> bool:
 class Provider(Protocol):
     """One way to get a cluster. Every verb raises Failure with one line and the fix."""
 
+    def prepare(self) -> None:
+        """Make what `up` will need and what can be made without a cluster. May run beside `up`."""
+
     def up(self) -> Cluster:
         """Make the cluster, or reuse the healthy one that is there; a broken one is taken down and made again."""
 

@@ -205,7 +205,7 @@ def _make_root(folder: Path) -> None:
 @contextmanager
 def builder(*, docker: bool) -> Iterator[Builder]:
     """The builder for this machine; holds the lock on the image storage until the block ends."""
-    with cache.lock("images"):
+    with cache.lock("images", doing="building images"):
         if docker:
             yield Docker()
             return

@@ -11,6 +11,7 @@ import pytest
 from hack import cluster as clusters
 from hack.demo.install import IMAGES, Kubectl, install_demo, install_operator, wait_promoted
 from hack.images import build_and_load
+from hack.images.catalog import UNREADY
 from tests.e2e.system import NAME, NAMESPACE, Deployed, System
 
 
@@ -20,7 +21,7 @@ def system() -> Iterator[System]:
     found = clusters.current()
     cluster = found or clusters.up()
     try:
-        images = build_and_load(cluster, (*IMAGES, "ccl-service-unready"))
+        images = build_and_load(cluster, (*IMAGES, UNREADY))
         install_operator(cluster, images)
         kubectl = Kubectl(cluster)
         yield System(cluster, kubectl, images, ours=found is None)

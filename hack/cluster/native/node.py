@@ -47,19 +47,21 @@ _PASSING: Final = ("its API server is not ready", "its node is not Ready")
 class Native:
     """The native node."""
 
+    def prepare(self) -> None:
+        """Debian packages, the node's images, Helm."""
+        requirements.require()
+        _images()
+        build.helm_binary()
+
     def up(self) -> Cluster:
         """Reuse the healthy node; take down what is left of any other; make a new one."""
         requirements.require()
         if self.current() is None:
             requirements.require_room()
         with build.building():
-            with ThreadPoolExecutor(1) as pool:  # mmdebstrap while Go compiles
-                root = pool.submit(node_images.root_file_system)
-                programs = build.node_folder()
-                root.result()
-            images = node_images.archive()
+            images = _images()
             with cache.lock("cluster"):
-                _reuse_or_make(programs, images)
+                _reuse_or_make(build.node_folder(), images)
             return _cluster()
 
     def down(self) -> None:
@@ -89,6 +91,15 @@ class Native:
         with cache.lock("cluster", shared=True):  # nobody takes the node down meanwhile
             for archive in archives:
                 _ctr("images", "import", str(archive))
+
+
+def _images() -> Path:
+    """The archive that the node is made from."""
+    with ThreadPoolExecutor(1) as pool:  # mmdebstrap while Go compiles
+        root = pool.submit(node_images.root_file_system)
+        build.node_folder()
+        root.result()
+    return node_images.archive()
 
 
 def _cluster() -> Cluster:

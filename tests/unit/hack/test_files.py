@@ -1,12 +1,19 @@
-"""A secret is never readable by others, and never half there."""
+"""A secret is never readable by others, and never half there; a lock is held by one process at a time."""
 
 import errno
 import os
+import signal
 import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
 
 import pytest
 
-from hack.files import write_private
+from hack import files
+from hack.files import locked, write_private
+from hack.run import wait_until
 
 
 def mode(place):
@@ -46,3 +53,32 @@ def test_a_write_that_fails_leaves_what_was_there_and_nothing_else(tmp_path, mon
     with pytest.raises(OSError, match="No space"):
         write_private(place, "new")
     assert [(found.name, found.read_text()) for found in tmp_path.iterdir()] == [("key", "old")]
+
+
+def test_a_lock_is_waited_for_told_and_free_when_its_holder_is_killed(tmp_path, capfd):
+    holding = (
+        f"import signal\nfrom pathlib import Path\nfrom hack.files import locked\n"
+        f"with locked(Path({str(tmp_path)!r})):\n    print('held', flush=True)\n    signal.pause()"
+    )
+    command = [sys.executable, "-c", holding]
+    with subprocess.Popen(command, cwd=Path(files.__file__).parents[1], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        # The first sign of life is the moment to kill the holder: nobody waits by the clock.
+        killer = threading.Thread(target=lambda: (until_told(capfd), holder.kill()))
+        killer.start()
+        with locked(tmp_path, doing="counting sheep"):
+            assert holder.wait(timeout=60) == -signal.SIGKILL
+        killer.join()
+
+
+def test_several_share_a_lock(tmp_path):
+    with locked(tmp_path, shared=True), locked(tmp_path, shared=True):
+        pass
+
+
+def until_told(capfd):
+    wait_until(
+        lambda: "waiting for another process that is counting sheep" in capfd.readouterr().out,
+        timeout=60,
+        what="the sign of life",
+    )

@@ -32,3 +32,13 @@ def test_without_root_the_command_to_type_is_told(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda *_, **__: "/usr/bin/dpkg-query")
     with pytest.raises(Failure, match="fix: sudo apt-get install -y --no-install-recommends nginx-light"):
         packages.ensure_packages(["openssl", "nginx-light"])
+
+
+def test_what_another_command_has_installed_meanwhile_is_not_installed_again(monkeypatch, tmp_path):
+    there = iter((False, True))
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("shutil.which", lambda *_, **__: "/usr/bin/dpkg-query")
+    monkeypatch.setattr(packages, "APT", tmp_path)
+    monkeypatch.setattr(packages, "installed", lambda _: next(there))
+    monkeypatch.setattr(packages, "run", lambda *_, **__: pytest.fail("nothing is missing any more"))
+    packages.ensure_packages(["nginx-light"])
