@@ -50,7 +50,7 @@ def test_an_image_whose_readiness_check_fails_is_aborted_and_sends_no_mail(ccl: 
             c["type"] == "Stalled" and c["status"] == "True" for c in ccl.get()["status"]["conditions"]
         )
 
-    with ccl.traffic() as traffic:
+    with ccl.traffic(rate=200) as traffic:
         ccl.patch({"image": ccl.system.images["ccl-service-unready"]})
         until("the candidate is aborted", candidate_stalled, 300)
         totals = traffic.settled()

@@ -1,4 +1,5 @@
-"""A candidate that proves itself takes over without a failed request; its jobs start only with the switch."""
+"""A candidate that proves itself takes over without a failed request; its jobs start only with the switch. So does the
+revision of before, when the specification goes back."""
 
 from tests.e2e.system import Deployed, until
 
@@ -6,7 +7,7 @@ REVISION = "ccl.completecarloans.com/revision"
 JOBS = {"app.kubernetes.io/component": "jobs"}
 
 
-def test_no_request_fails_and_the_new_jobs_wait_for_the_switch(ccl: Deployed) -> None:
+def test_no_request_fails_on_the_way_and_back_and_the_new_jobs_wait_for_the_switch(ccl: Deployed) -> None:
     before = ccl.get()["status"]["stable"]["revision"]
     early: list[str] = []
 
@@ -26,9 +27,12 @@ def test_no_request_fails_and_the_new_jobs_wait_for_the_switch(ccl: Deployed) ->
         until("the candidate is stable", switched, 300)
         after = ccl.get()["status"]["stable"]["revision"]
         until("the old revision's pods are gone", lambda: not ccl.list("pods", **{REVISION: before}), 180)
+        ccl.patch({"web": {"extraEnv": None}})
+        until("the first revision is back", lambda: ccl.get()["status"]["stable"]["revision"] == before, 300)
+        until("the other's pods are gone", lambda: not ccl.list("pods", **{REVISION: after}), 180)
         totals = traffic.settled()
     assert early == []
     assert (totals["failed"], totals["errors"]) == (0, [])
     assert set(totals["revisions"]) == {before, after}
     running = {d["metadata"]["labels"][REVISION]: d["spec"]["replicas"] for d in ccl.list("deployments", **JOBS)}
-    assert running == {after: 1}
+    assert running == {before: 1}
