@@ -48,6 +48,9 @@ def in_own_network(module: str, arguments: Sequence[str]) -> int | None:
         return None
     if os.geteuid() != 0:
         raise Failure("fake pods need addresses of their own, and those a network namespace", fix="run it as root")
+    # Inside there is no way to what they are built from.
+    build.node_binary()
+    build.kwok_binary()
     # The veth pair is for a default route, without which some programs do not start.
     network = (
         f"ip link set lo up && ip route add local {POD_NETWORK} dev lo && ip link add out type veth peer name nowhere"
