@@ -54,6 +54,6 @@ async def test_one_request_is_found_in_lines_and_spans_by_the_callers_trace(
     assert (line["trace_id"], line["route"], line["status"]) == (TRACE, "/api/leads", 201)
     assert (line["principal"], line["method"]) == ("root", "POST")
     spans = {one.name for one in collected.spans if one.trace_id.hex() == TRACE}
-    assert {"POST /api/leads", "db BEGIN", "db COMMIT"} <= spans
+    assert {"POST /api/leads", "db lead_intake"} <= spans
     everything = text.encode() + b"".join(collected.raw)
     assert b"wendolyn" not in everything
