@@ -11,8 +11,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -87,11 +87,15 @@ def run(part: str, arguments: Sequence[str]) -> int:
         return tests(part, arguments)
 
 
-def _building(part: str) -> AbstractContextManager[None]:
+@contextmanager
+def _building(part: str) -> Iterator[None]:
     """What is built beside the tests that do not need it yet."""
-    if part in CLUSTER:
-        return preparing(*IMAGES, UNREADY)
-    return building() if part in BUILT else nullcontext()
+    with ExitStack() as stack:
+        if part in BUILT:
+            stack.enter_context(building())
+        if part in CLUSTER:
+            stack.enter_context(preparing(*IMAGES, UNREADY))
+        yield
 
 
 def tests(part: str, arguments: Sequence[str]) -> int:

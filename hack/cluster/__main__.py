@@ -1,4 +1,4 @@
-"""The development cluster by hand: python -m hack.cluster up|down|status|kubeconfig|load|build."""
+"""The development cluster by hand: python -m hack.cluster up|down|status|kubeconfig|load|build|prepare."""
 
 from pathlib import Path
 from typing import Annotated
@@ -71,6 +71,12 @@ def load(image: Annotated[str, typer.Argument(help="an image name of hack.images
 def build() -> None:
     """Build the cluster's programs into the cache."""
     builds.build_all()
+
+
+@app.command()
+def prepare() -> None:
+    """Make what `up` needs and what can be made without a cluster."""
+    choice.provider(choice.present()).prepare()
 
 
 if __name__ == "__main__":

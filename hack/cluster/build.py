@@ -9,7 +9,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -182,9 +182,14 @@ def building() -> Iterator[None]:
     if _all_built() or not _go_is_fit():
         yield
         return
-    command = [sys.executable, "-m", "hack.cluster", "build"]
-    with beside(command, cache.folder() / "build.log", cwd=SOURCE.parents[2], end=signal.SIGINT):
+    with own_command("hack.cluster", "build"):
         yield
+
+
+def own_command(module: str, *arguments: str) -> AbstractContextManager[object]:
+    """Run one of our commands beside the block, which it ends with; what it says is in a log in the cache folder."""
+    log = cache.folder() / f"{module.rpartition('.')[2]}-{arguments[0]}.log"
+    return beside([sys.executable, "-m", module, *arguments], log, cwd=SOURCE.parents[2], end=signal.SIGINT)
 
 
 def _go_is_fit() -> bool:

@@ -48,10 +48,9 @@ class Native:
     """The native node."""
 
     def prepare(self) -> None:
-        """Debian packages, the node's images, Helm."""
+        """Debian packages and the node's images; `up` has the programs built beside it."""
         requirements.require()
         _images()
-        build.helm_binary()
 
     def up(self) -> Cluster:
         """Reuse the healthy node; take down what is left of any other; make a new one."""
