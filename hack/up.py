@@ -1,9 +1,10 @@
 """`make up`: from an empty machine to a promoted CclDeployment that wins a lead back."""
 
 import os
+from contextlib import nullcontext
 from datetime import UTC, datetime
 
-from hack.cluster import up
+from hack.cluster import current, up
 from hack.demo.install import IMAGES, Kubectl, install_demo, install_operator, run_in_cluster, wait_promoted
 from hack.images import build_and_load
 from hack.prepare import preparing
@@ -19,7 +20,8 @@ def say(line: str) -> None:
 
 def main() -> int:
     """Entry point."""
-    with preparing(*IMAGES):
+    # Beside a cluster that is there already it would only be waited for.
+    with nullcontext() if current() else preparing(*IMAGES):
         cluster = up()
         images = build_and_load(cluster, IMAGES)
     kubectl = Kubectl(cluster)
