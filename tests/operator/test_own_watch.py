@@ -162,7 +162,7 @@ async def test_a_listing_that_fails_is_counted_and_may_work_the_next_time() -> N
     failures = metrics.watch_failures.labels(names.OWNER.plural)
     async with Client(Configuration(host="http://127.0.0.1:1"), metrics, clock) as client:
         references = References(client, cache, clock)
-        found = Owners(client, cache, WorkQueue(clock), references, [], clock=clock, failures=failures)
+        found = Owners(client, cache, WorkQueue(clock), references, [None], clock=clock, failures=failures)
         clock.now = 5.0
         await found.relist_if_possible()
     assert found.age() == 5.0

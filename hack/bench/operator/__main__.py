@@ -26,7 +26,7 @@ import urllib3
 from ccl_operator import names
 from ccl_operator.actions import Resource
 from ccl_operator.api.schema import crd
-from ccl_operator.config import FASTEST
+from ccl_operator.config import FASTEST, WRITES, Config, InvalidConfig
 from ccl_operator.runtime import rbac
 from ccl_operator.runtime.client import path
 from hack.bench.operator.api import NAMESPACE, Api, deployments, foreign_secrets
@@ -323,9 +323,10 @@ def measure(start: Start, asked: argparse.Namespace, folder: Path) -> Figures:
 
 
 def _rate(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= FASTEST:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {FASTEST}")
-    return int(text)
+    try:
+        return int(Config.from_environment({WRITES: text}).pace.writes)
+    except InvalidConfig as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def main() -> int:

@@ -66,7 +66,10 @@ def needs_attention(owner: Manifest) -> bool:
 
 
 class Owners:
-    """Keeps the cache of CclDeployments and wakes the queue. ``clock`` is monotonic, in seconds."""
+    """Keeps the cache of CclDeployments and wakes the queue.
+
+    ``scopes``: namespaces to list one by one, None for all at once. ``clock`` is monotonic, in seconds.
+    """
 
     resource: Final = names.OWNER
     namespace: Final = None
@@ -78,13 +81,13 @@ class Owners:
         cache: Cache,
         queue: WorkQueue,
         references: References,
-        namespaces: Sequence[str],
+        scopes: Sequence[str | None],
         *,
         clock: Callable[[], float],
         failures: Counter,
     ) -> None:
         self._client, self._cache, self._queue, self._references = client, cache, queue, references
-        self._scopes: Sequence[str | None] = namespaces or (None,)
+        self._scopes = scopes
         self._hearing, self._failures = Hearing(clock), failures
 
     def age(self) -> float:

@@ -42,7 +42,7 @@ class Watches:
             self.cache,
             self.queue,
             self.references,
-            place.namespaces,
+            place.scopes,
             clock=clock,
             failures=self._own_failures,
         )
