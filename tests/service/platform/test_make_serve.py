@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -27,6 +27,20 @@ AS_NOBODY = (
     *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
     *("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"),
 )
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    *arguments: str, home: Path | None = None, user: Sequence[str] = ()
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """``make serve`` until the block ends, if it has not ended by then."""
+    process = await start(*arguments, home=home, user=user)
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.communicate()
 
 
 async def start(*arguments: str, home: Path | None = None, user: Sequence[str] = ()) -> asyncio.subprocess.Process:
@@ -83,8 +97,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def test_a_lead_becomes_a_mail_the_chat_answers_by_rules_and_ctrl_c_leaves_nothing(data: Path) -> None:
-    process = await start("--port", str(free_port()), "--data", str(data))
-    try:
+    async with serving("--port", str(free_port()), "--data", str(data)) as process:
         guide = await guide_of(process)
         url = re.search(r"service +(\S+)", guide)
         key = re.search(r"root key +(\S+)", guide)
@@ -107,18 +120,13 @@ async def test_a_lead_becomes_a_mail_the_chat_answers_by_rules_and_ctrl_c_leaves
         assert "not a human" in " ".join(said)
         process.send_signal(signal.SIGINT)
         assert await asyncio.wait_for(process.wait(), 20) == 0
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            await process.communicate()
     assert working_in(data) == {}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="without root all of these tests are of this case")
 async def test_without_root_everything_runs_as_its_user_with_the_data_in_his_home(data: Path) -> None:
     os.chown(data, NOBODY, NOBODY)
-    process = await start("--port", str(free_port()), home=data, user=AS_NOBODY)
-    try:
+    async with serving("--port", str(free_port()), home=data, user=AS_NOBODY) as process:
         guide = await guide_of(process)
         assert f"the data stays in {data}/.cache/ccl-dev/serve)" in guide
         running = working_in(data)
@@ -126,10 +134,6 @@ async def test_without_root_everything_runs_as_its_user_with_the_data_in_his_hom
         assert set(running.values()) == {NOBODY}
         process.send_signal(signal.SIGINT)
         assert await asyncio.wait_for(process.wait(), 60) == 0
-    finally:
-        if process.returncode is None:
-            process.terminate()
-            await process.communicate()
     assert working_in(data) == {}
 
 

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from ccl_service.mail.reconcile import Reconciler
 from ccl_service.mail.webhook import ProviderEvent
-from ccl_service.main import WORK_TABLES, open_service
+from ccl_service.main import WORK_TABLES
 from ccl_service.platform.api_keys.directory import Directory
 from ccl_service.platform.api_keys.model import new_secret
 from ccl_service.platform.api_keys.sql import ADD, NEW
@@ -23,14 +23,11 @@ from ccl_service.platform.gate import Fits
 from ccl_service.platform.history import Recorder
 from ccl_service.platform.instances import Heartbeat, Instance
 from ccl_service.platform.keys import KeyName, KeyRing, KeySource
-from ccl_service.platform.lifecycle import working
 from ccl_service.platform.performance import Publisher
-from ccl_service.platform.phase import Role
 from ccl_service.platform.telemetry import Metrics
 from ccl_service.platform.telemetry.windows import Windows
-from tests.service.polling import eventually
 from tests.service.statements import Statements
-from tests.service.work.test_schema import AHEAD, said
+from tests.service.work.left_behind import AHEAD, holding_back, said
 
 INSTANCE = Instance("pod-1", "rev-1", "jobs")
 Run = Callable[[asyncio.Event], Awaitable[None]]
@@ -111,16 +108,8 @@ async def test_a_process_left_behind_writes_nothing_to_its_very_end(environ: dic
     at_once = {table.name for table in WORK_TABLES} | set(JOBS) - {"history", "key-use"}
     settings = load_settings(environ | {"MAILGUN_API_KEY": "k" * 32, "MAILGUN_DOMAIN": "mg.example.com"})
     await db.execute(AHEAD)
-    with capture_logs() as logs:
-        async with (
-            open_service(settings, role=Role.JOBS) as jobs,
-            working(jobs.workers, jobs.phase.stop, jobs.metrics),
-        ):
-
-            async def all_hold_back() -> bool:
-                return set(said(logs, "work.held_back")) >= at_once
-
-            await eventually(all_hold_back)
+    async with holding_back(settings, at_once) as (_, logs):
+        pass  # and ends at once
     assert set(said(logs, "work.held_back")) == at_once | set(JOBS)
     assert [await rows(db, table) for table in ("instances", "instance_performance", "metrics_history")] == [0, 0, 0]
 

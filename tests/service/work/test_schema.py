@@ -2,9 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any
 from uuid import uuid4
 
 from aiohttp import web
@@ -14,25 +12,17 @@ from structlog.testing import capture_logs
 from ccl_service.client import connect
 from ccl_service.leads.imports import IMPORTS
 from ccl_service.leads.model import LeadDraft
-from ccl_service.main import WORK_TABLES, open_service
+from ccl_service.main import WORK_TABLES
 from ccl_service.platform.config import Settings
 from ccl_service.platform.db import PoolDb
 from ccl_service.platform.health import CACHE_SECONDS, DatabaseProbe
-from ccl_service.platform.lifecycle import working
-from ccl_service.platform.phase import Role
 from ccl_service.platform.telemetry import Metrics
 from ccl_service.platform.work import Queue, Work, WorkLoop
 from tests.service.conftest import ROOT_KEY
 from tests.service.polling import eventually
+from tests.service.work.left_behind import AHEAD, USUAL, holding_back, said
 
 TABLES = {table.name for table in WORK_TABLES}
-AHEAD = "UPDATE schema_state SET epoch = 99, min_compatible = 98"
-USUAL = "UPDATE schema_state SET epoch = 99, min_compatible = 1"
-
-
-def said(logs: Iterable[Mapping[str, Any]], action: str) -> Counter[str]:
-    """How often each job said so."""
-    return Counter(line["task"] for line in logs if line.get("action") == action)
 
 
 def outcomes(metrics: Metrics) -> set[str]:
@@ -57,23 +47,14 @@ async def test_a_process_of_background_work_waits_until_the_schema_fits(
 ) -> None:
     await enqueue_one_of_each(client)
     await db.execute(AHEAD)
-    with capture_logs() as logs:
-        async with (
-            open_service(settings, role=Role.JOBS) as jobs,
-            working(jobs.workers, jobs.phase.stop, jobs.metrics),
-        ):
+    async with holding_back(settings, TABLES) as (jobs, logs):
+        assert (await claims(db), outcomes(jobs.metrics)) == (0, set())
+        await db.execute(USUAL)
 
-            async def all_hold_back() -> bool:
-                return set(said(logs, "work.held_back")) >= TABLES
+        async def all_are_worked() -> bool:
+            return outcomes(jobs.metrics) == TABLES
 
-            await eventually(all_hold_back)
-            assert (await claims(db), outcomes(jobs.metrics)) == (0, set())
-            await db.execute(USUAL)
-
-            async def all_are_worked() -> bool:
-                return outcomes(jobs.metrics) == TABLES
-
-            await eventually(all_are_worked)
+        await eventually(all_are_worked)
     for action in ("work.held_back", "work.goes_on"):
         told = said(logs, action)
         assert {table: told[table] for table in TABLES} == dict.fromkeys(TABLES, 1)
